@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kcompile.files.calls import is_keras_tensor, translate_call, translate_tensors, without_mask_ops
+from kcompile.files import own_classes
+from kcompile.files.calls import is_keras_tensor, mapping, translate_call, translate_tensors, without_mask_ops
 from kcompile.files.keras2_words import named_object
 from kcompile.files.learned import take_lines
 from kcompile.files.operations import as_resizing, is_call, translate_call_layer
+from kcompile.files.parameters import parameters_of
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.tf_operations import KINDS
@@ -301,6 +303,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         if _is_operation(kind, entry):
             entry = {**entry, "config": {**config, "operator": True}}
         made = {"class_name": kind, "config": _translate_layer(kind, entry, reading)}
+        if own_classes.builds_itself(_class(kind, entry, reading)) and entry.get("build_config"):
+            made["build_config"] = own_classes.read(mapping(entry["build_config"]), dict)
     if SHARED in entry:
         made[SHARED] = entry[SHARED]
     if functional:
@@ -464,15 +468,25 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     if cls is None:
         problems.add(f"{label}: layers of this class")
         return given
+    if own_classes.makes_itself(cls):
+        whole = own_classes.read(given, lambda inner: _held(inner, label, reading))
+        _try(cls, whole, label, reading)
+        return whole
+    own = kind in reading.custom or not cls.__module__.startswith("kcompile.")
+    silent = own and "dtype" not in given
     said = given.pop("dtype", None)  # texts are an input's, and of what takes them
     config: dict[str, Any] = {"dtype": said if said == "string" else _policy(said, NAMES, label, problems)}
     if "batch_shape" in given:
         given["batch_input_shape"] = given.pop("batch_shape")
-    known = _parameters(cls)
+    known = parameters_of(cls)
     config |= _translate_arguments(given, known, label, reading)
     if "data_format" in known and config.get("data_format") is None:
         config["data_format"] = "channels_last"  # not what this machine's keras.json says
-    if "vintage" in known:
+    if silent:  # its constructor may take no dtype
+        del config["dtype"]
+    if own:
+        config = own_classes.read(config, lambda inner: _held(inner, label, reading))
+    if "vintage" in known and not silent:
         config.setdefault("vintage", reading.vintage)
     _try(cls, config, label, reading)
     return config
@@ -552,21 +566,6 @@ def _wrong_switch(parameter: inspect.Parameter | None, value: Any) -> bool:
         and isinstance(parameter.default, bool)
         and not (isinstance(value, (bool, int)) and value in (0, 1))
     )
-
-
-def _parameters(cls: type) -> dict[str, inspect.Parameter | None]:
-    """The parameters of a layer class' constructor, by name."""
-    made = [vars(base)["__init__"] for base in reversed(cls.__mro__[:-1]) if "__init__" in vars(base)]
-    known: dict[str, inspect.Parameter | None] = {"batch_input_shape": None}
-    known.update(
-        (name, parameter)
-        for init in made
-        for name, parameter in inspect.signature(init).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    )
-    known.pop("weights", None)  # no configuration holds them
-    known.pop("self", None)
-    return known
 
 
 def dtype_of(policy: Any) -> str:

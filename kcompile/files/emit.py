@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from kcompile.files import attention_calls, custom_calls, further_calls, keras2_words, weights
+from kcompile.files import attention_calls, custom_calls, further_calls, keras2_words, own_classes, weights
 from kcompile.files.operation_layers import as_layer
 from kcompile.files.operations import written
 from kcompile.files.sharing import HELD
@@ -184,7 +184,8 @@ class _Writer:
                 )
             self.strange.append("calls of keras.ops as layers")
         config = self.arguments(layer, trainable, path)
-        config["trainable"] = trainable and layer.trainable
+        if "trainable" in config or not own_classes.is_own(layer):
+            config["trainable"] = trainable and layer.trainable
         if type(layer).__name__.startswith(WITHOUT_FLAG) and self.dialect != "keras2":
             if not config.pop("trainable"):
                 self.ours.setdefault("frozen", []).append(path)
@@ -198,7 +199,8 @@ class _Writer:
             kind = REGISTERED.get(kind, kind)
         if _is_operator(layer) and self.keras3:
             config, module = {"name": layer.name}, "keras.src.ops.numpy"
-        return self.entry(kind, config, module)
+        made = self.entry(kind, config, module, registered=own_classes.name_of(layer))
+        return made | own_classes.build_config(layer) if self.keras3 else made
 
     def home(self, kind: str) -> str | None:
         """The module of a layer class of Keras, None for the user's own."""
@@ -211,6 +213,8 @@ class _Writer:
     def arguments(self, layer: Any, trainable: bool, path: str) -> Config:
         """The arguments of a layer's constructor, with the layers that it holds."""
         kind, config = type(layer).__name__, layer.get_config()
+        if own_classes.is_own(layer):
+            config = own_classes.written(config, lambda inner: self._held(inner, trainable, path))
         self.met(layer.vintage, path)
         made = {
             key: self.held(key, getattr(layer, key), trainable, path)
@@ -247,7 +251,7 @@ class _Writer:
             made.pop("input_length", None)  # which it warns of
         if kind == "Lambda" and not self.keras3:
             made = _with_types(made)
-        if self.dialect == "keras2" and str(config["dtype"]).startswith(MIXED):
+        if self.dialect == "keras2" and str(config.get("dtype")).startswith(MIXED):
             self.strange.append(f"the policy {config['dtype']}")
         if self.dialect == "keras2":
             self.strange += keras2_words.layer_config(kind, made)
@@ -269,15 +273,20 @@ class _Writer:
             made = self.model(layer, trainable, path, True)
             module = "keras" if made["class_name"] == "Sequential" else "keras.src.models.functional"
             return self.entry(made["class_name"], made["config"], module, True)
-        return self.entry(kind, self.arguments(layer, trainable, path), self.home(kind), True)
+        arguments, name = self.arguments(layer, trainable, path), own_classes.name_of(layer)
+        made = self.entry(kind, arguments, self.home(kind), True, name)
+        return made | own_classes.build_config(layer) if self.keras3 else made
 
-    def entry(self, kind: str, config: Config, module: str | None, held: bool = False) -> Config:
-        """held: inside a layer. There Keras 3 needs the module even in files of Keras 2."""
+    def entry(
+        self, kind: str, config: Config, module: str | None, held: bool = False, registered: str | None = None
+    ) -> Config:
+        """held: inside a layer. There Keras 3 needs the module even in files of Keras 2. registered: the name
+        under which a class of the user's is found."""
         kind = PUBLIC.get(kind, kind) if self.keras3 else kind
         made: Config = {"class_name": kind, "config": config}
         if self.keras3 or (held and module is not None):
             known = module in ("keras", "keras.layers")
-            made.update(module=module, registered_name=None if known else kind)
+            made.update(module=module, registered_name=None if known else registered or kind)
         return made
 
     def value(self, key: str, value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.files import learned, reader, weights
+from kcompile.files import learned, own_classes, reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compile_configs import translate_compile_config
 from kcompile.files.configs import MODELS, dtype_of, translate_model
@@ -149,7 +149,10 @@ def _load_keras(
         weights.load_by_path(model, archive.weights, known=taken)
         training = ours.get("compile") if isinstance(ours, Mapping) else None
         training = training or entry.get("compile_config")
-        if compiled and isinstance(training, Mapping) and training.get("optimizer"):
+        own = own_classes.compiles_itself(model)
+        if compiled and isinstance(training, Mapping) and (own or training.get("optimizer")):
+            if own:
+                model.compile_from_config(own_classes.read(training, dict))
             paths = weights.vars_of(archive.weights, "optimizer")
             scaled = bool(weights.vars_of(archive.weights, "optimizer/inner_optimizer"))
             _compile(
@@ -159,6 +162,7 @@ def _load_keras(
                 vintage,
                 lambda: not paths or load_optimizer(model, archive.weights, paths, vintage),
                 scaled,
+                own,
             )
         return model
 
@@ -459,16 +463,19 @@ def _compile(
     vintage: Vintage,
     state: Callable[[], bool],
     scaled: bool = False,
+    done: bool = False,
 ) -> None:
     """Compile the model as it was, and take over the optimizer's state. What is not supported leaves
     the model as it is, with a warning: its predictions do not depend on it. scaled: the state is of an
-    optimizer that Keras put into one that scales the loss, of which the configuration does not speak."""
+    optimizer that Keras put into one that scales the loss, of which the configuration does not speak. done:
+    the class has compiled the model itself."""
     problems = Problems(model.name)
     try:
-        arguments = translate_compile_config(training, problems, vintage.tf)
-        problems.report()
-        arguments["optimizer"] = scaling(arguments["optimizer"], scaled)
-        model.compile(**arguments)
+        if not done:
+            arguments = translate_compile_config(training, problems, vintage.tf)
+            problems.report()
+            arguments["optimizer"] = scaling(arguments["optimizer"], scaled)
+            model.compile(**arguments)
     except (KcompileError, ValueError, TypeError, AttributeError, KeyError) as error:
         warnings.warn(
             f"{file}: loaded without its training configuration; compile the model to train it. {error}",

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kcompile.files import emit, keras2_words, weights
+from kcompile.files import emit, keras2_words, own_classes, weights
 from kcompile.files.optimizer_state import OWN_STATE
 from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
@@ -27,6 +27,7 @@ from kcompile.keras.optimizer import COMMON_SLOTS
 from kcompile.keras.optimizer_variables import in_order_of_tf
 from kcompile.keras.optimizers import SGD
 from kcompile.keras.utils.hdf5_dict import in_parts
+from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
 from kcompile_runtime.texts import printable
@@ -179,12 +180,15 @@ def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) ->
 
 
 def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool, words: Words) -> None:
+    for _, layer in weights.groups(model):
+        own_classes.check_assets(layer)
     config, ours = (_of_class(model), None) if model.subclassed else emit.configuration(model, words.dialect)
     if words is not ARCHIVE and ours is not None:
         config = emit.in_archive(config)
     compiled = emit.compile_config(model, words.dialect, True) if include_optimizer else None
+    own = compiled is not None and own_classes.compiles_itself(model)
     if compiled is not None:
-        config["compile_config"] = compiled
+        config["compile_config"] = _own_compile(model) if own else compiled
         if ours is not None:
             ours["compile"] = emit.own_compile_config(model)
     saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
@@ -201,6 +205,10 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool, words: Wo
         archive.writestr("metadata.json", _text(metadata))
         archive.writestr("config.json", _text(config))
         archive.writestr("model.weights.h5", data.getbuffer())
+
+
+def _own_compile(model: Any) -> Any:
+    return own_classes.written(model.get_compile_config(), serialize)
 
 
 def _of_class(model: Any) -> dict[str, Any]:
@@ -345,7 +353,7 @@ def _by_path(model: Any, h5: Any, state: Sequence[Variable] | None) -> None:
     if model.subclassed:
         h5.create_group("layers")
         for path, layer in weights.groups(model):
-            _vars(h5.require_group(path) if path else h5, weights.own_variables(layer), layer.name)
+            _own(layer, h5.require_group(path) if path else h5)
     else:
         _container(model, h5)
     if state is not None:
@@ -360,7 +368,7 @@ def _by_path(model: Any, h5: Any, state: Sequence[Variable] | None) -> None:
 def _container(layer: Any, group: Any) -> None:
     """A layer and those inside it. One that is in several models is written with each: readers make one
     of each entry of the configuration."""
-    _vars(group, weights.own_variables(layer), layer.name)
+    _own(layer, group)
     if isinstance(getattr(layer, "idf_weights", None), np.ndarray):
         _tables(group, layer)
     inside = weights.held(layer)
@@ -371,6 +379,18 @@ def _container(layer: Any, group: Any) -> None:
         ]
     for place, inner in inside:
         _container(inner, group.require_group(place))
+
+
+def _own(layer: Any, group: Any) -> None:
+    """The layer's own weights, or what its class stores instead."""
+    if not own_classes.stores(layer):
+        return _vars(group, weights.own_variables(layer), layer.name)
+    store: dict[str, Any] = {}
+    layer.save_own_variables(store)
+    _vars(group, (), layer.name)
+    for name, value in store.items():
+        group["vars"].create_dataset(str(name), data=np.asarray(value))
+    return None
 
 
 def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:

@@ -35,6 +35,8 @@ def make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
             layer = deserialize(entry)
             if isinstance(layer, Custom) and "name" in entry:  # Keras 3's own configuration has no name
                 layer.name = entry["name"]
+            if "build_config" in entry:  # of a class that is built by more than a shape
+                layer.build_from_config(entry["build_config"])
             made.append(layer)
         except (ModelError, UnsupportedError) as error:
             errors.append(error)

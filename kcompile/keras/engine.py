@@ -27,7 +27,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.evaluation import computed
 from kcompile.keras.layer_additions import Additions
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
-from kcompile.keras.layer_calls import anywhere, builds, describe_types, numbered, probing, with_mask
+from kcompile.keras.layer_calls import describe_types, numbered, probing, with_mask, wrap_methods
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.newer_members import LayerMembers
@@ -164,9 +164,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         self._non_trainable: list[Variable] = []
 
     def __repr__(self) -> str:
-        kind, name = type(self).__name__, printable(self.name)
-        newer = edition(self.vintage).operations
-        return f"<{kind} name={name}, built={self.built}>" if newer else f"<{kind} {name}>"
+        name, newer = printable(self.name), edition(self.vintage).operations
+        return f"<{type(self).__name__} {f'name={name}, built={self.built}' if newer else name}>"
 
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""
@@ -190,11 +189,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Methods that scripts call themselves take tensors of a model too."""
         super().__init_subclass__(**kwargs)
-        for name in ("call", "compute_mask", "get_initial_state"):
-            if inspect.isfunction(vars(cls).get(name)):
-                setattr(cls, name, anywhere(vars(cls)[name]))
-        if cls.__module__.startswith("kcompile.keras.layers.") and "build" in vars(cls):
-            cls.build = builds(vars(cls)["build"])  # type: ignore[method-assign]
+        wrap_methods(cls)
         if not cls.__module__.startswith("kcompile.") and not hasattr(cls, "subclassed"):
             cls.adopt_layer(cls)
         if cls.__module__.startswith("kcompile.keras."):

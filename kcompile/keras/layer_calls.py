@@ -6,6 +6,7 @@ Enters: methods, tensors and errors of a call. Leaves: the same, as the callers 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,15 +46,26 @@ def _tensors(arguments: Any) -> Any:
 
 
 def builds(build: Callable[..., Any]) -> Callable[..., Any]:
-    """`build`, after which the layer is built, whoever called it."""
+    """`build`, after which the layer is built, whoever called it; a class of the user's, since Keras 3."""
 
     @functools.wraps(build)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = build(self, *args, **kwargs)
-        self.built = True
+        if build.__module__.startswith("kcompile.") or edition(self.vintage).operations:
+            self.built = True
         return made
 
     return call
+
+
+def wrap_methods(cls: Any) -> None:
+    """The methods of a class of layers that scripts call themselves, as `anywhere` and `builds` have them."""
+    for name in ("call", "compute_mask", "get_initial_state"):
+        if inspect.isfunction(vars(cls).get(name)):
+            setattr(cls, name, anywhere(vars(cls)[name]))
+    ours = cls.__module__.startswith("kcompile.")
+    if (not ours or cls.__module__.startswith("kcompile.keras.layers.")) and "build" in vars(cls):
+        cls.build = builds(vars(cls)["build"])
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
+
 from kcompile.keras.utils.serialization import serialize
-from kcompile_runtime.errors import UnsupportedError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 _LOOPS = "the loop over batches is compiled; define train_step, test_step or predict_step"
 _QUANTIZED = "weights are float32 or float64"
@@ -22,8 +24,6 @@ REFUSED_OF_LAYERS = {
     "rematerialized_call": "memory is planned when a model is compiled",
     "stateless_call": _STATELESS,
     "symbolic_call": "call the layer on a tensor of a model",
-    "load_own_variables": "files are read by load_weights and load_model; set_weights writes weights",
-    "save_own_variables": "files are written by save_weights and save; get_weights gives weights",
     "with_name_scope": "there are no scopes of names: layers name their weights",
     "name_scope": "there are no scopes of names: layers name their weights",
 }
@@ -102,6 +102,20 @@ class LayerMembers:
         if config and config.get("input_shape") is not None:
             shape = config["input_shape"]
             self.build(tuple(shape) if shape and not isinstance(shape[0], (list, tuple)) else shape)
+
+    def save_own_variables(self: Any, store: Any) -> None:
+        """Put the layer's own weights, not those of layers inside, into a dict of arrays by number."""
+        for number, variable in enumerate([*self._trainable, *self._non_trainable]):
+            store[str(number)] = np.asarray(variable.value)
+
+    def load_own_variables(self: Any, store: Any) -> None:
+        """Take the layer's own weights from what `save_own_variables` made. Raises ModelError."""
+        own = [*self._trainable, *self._non_trainable]
+        if len(store) != len(own):
+            what = f"{self.label}: load_own_variables"
+            raise ModelError(describe(what, f"{len(own)} arrays", str(len(store))))
+        for number, variable in enumerate(own):
+            variable.assign(np.asarray(store[str(number)]))
 
     def add_variable(self: Any, *args: Any, **kwargs: Any) -> Any:
         """The older name of `add_weight`."""

@@ -133,3 +133,17 @@ def test_configurations_as_text_go_both_ways() -> None:
     assert type(made) is ours and made.units == 4
     back = keras.models.model_from_json(trained(ours).to_json(), custom_objects={"Configured": theirs})
     assert type(back) is theirs and back.units == 4
+
+
+@pytest.mark.parametrize("ours_first", [True, False], ids=["ours", "theirs"])
+def test_classes_that_say_themselves_what_is_kept(tmp_path: Any, ours_first: bool) -> None:
+    import keras
+    from files.own_layers import chain, classes
+
+    first, second = (keras3, keras) if ours_first else (keras, keras3)
+    model, path = chain(first), tmp_path / "model.keras"
+    model.save(path)
+    found = second.models.load_model(path, custom_objects=vars(classes(second)))
+    np.testing.assert_allclose(found.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
+    losses = [one.fit(X, np.ones((2, 2)), epochs=3, verbose=0).history["loss"] for one in (model, found)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)

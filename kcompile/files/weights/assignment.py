@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -48,6 +48,7 @@ class Assignment:
         self.reshape = reshape
         self.values: list[tuple[Variable, Array]] = []
         self.wrong: list[str] = []
+        self.later: list[Callable[[], Any]] = []  # what classes of the user's read themselves
         self.not_finite: list[str] = []
 
     def mismatch(self, what: str, expected: str, found: str) -> None:
@@ -149,6 +150,8 @@ class Assignment:
             )
         for variable, array in self.values:
             variable.assign(array)
+        for read in self.later:
+            read()
         if self.not_finite:
             warnings.warn(
                 f"{self.file.name}: weights that are NaN or infinite, in the layers "

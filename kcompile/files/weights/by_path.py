@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from kcompile.files import own_classes
 from kcompile.files.reader import Hdf5
 from kcompile.files.vintage import Vintage
 from kcompile.files.weights.assignment import Assignment, Part
@@ -61,9 +62,17 @@ def _by_attribute(model: Any, assignment: Assignment, taken: set[str]) -> bool:
     """The weights of a model by subclassing, whose groups are the attributes of the class. False for a file
     of another layout, as this version wrote it first."""
     file = assignment.file
-    wanted = [(path, layer, own) for path, layer in groups(model) if (own := own_variables(layer))]
+    placed = list(groups(model))
+    wanted = [
+        (path, layer, own)
+        for path, layer in placed
+        if (own := own_variables(layer)) and not own_classes.stores(layer)
+    ]
     if not any(path in file.filled for path, _, _ in wanted):
         return False
+    for path, layer in placed:
+        if own_classes.stores(layer):
+            taken.update(_stored(layer, path, assignment))
     for path, layer, own in wanted:
         paths = vars_of(file, path)
         taken.update(paths)
@@ -78,6 +87,16 @@ def _by_attribute(model: Any, assignment: Assignment, taken: set[str]) -> bool:
     return True
 
 
+def _stored(layer: Any, group: str, assignment: Assignment) -> list[str]:
+    """Lets a class of the user's read what it stored, once the rest fits. Gives the paths of the arrays."""
+    file, inside = assignment.file, f"{group}/vars/".lstrip("/")
+    paths = [path for path in file.datasets if path.startswith(inside)]
+    assignment.later.append(
+        lambda: layer.load_own_variables({p.removeprefix(inside): file.read(p) for p in paths})
+    )
+    return paths
+
+
 def _claim(layer: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
     """Note in `owned` which layers have their weights in the group of the model or wrapper that holds them:
     a shared layer where it is first met. Gives whether the layer has any weights of its own or below."""
@@ -88,7 +107,7 @@ def _claim(layer: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
             seen.add(id(inner))
             if _claim(inner, seen, owned):
                 mine.append(inner)
-    return bool(mine) or bool(own_variables(layer))
+    return bool(mine) or bool(own_variables(layer)) or own_classes.stores(layer)
 
 
 def _load_group(
@@ -97,7 +116,9 @@ def _load_group(
     """The weights of a layer and of those that it holds. owner: whom errors name."""
     if isinstance(layer, Model):
         return _load_container(layer, group, assignment, taken, owned)
-    if own := own_variables(layer):
+    if own_classes.stores(layer):
+        taken.update(_stored(layer, group, assignment))
+    elif own := own_variables(layer):
         paths = vars_of(assignment.file, group)
         taken.update(paths)
         assignment.part(Part(owner, own), paths)
@@ -121,7 +142,7 @@ def _load_container(
     )
     layers: dict[str, list[Any]] = {}
     for layer in model._layers:
-        if layer.weights:
+        if layer.weights or own_classes.stores(layer):
             layers.setdefault(class_group(layer), []).append(layer)
     for name, members in layers.items():
         groups = _numbered(assignment.file, container, name) if container else []

@@ -51,7 +51,7 @@ def held(layer: Any) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     if isinstance(layer, Custom):
         kept = {id(part) for part in layer.parts}
-        for name in _sorted(vars(layer)):
+        for name in _sorted(vars(layer).keys() - {"_given"}):  # the constructor's arguments are no attribute
             found += [(place, part) for place, part in _placed(name, vars(layer)[name]) if id(part) in kept]
         return found
     for name in holders(layer):
