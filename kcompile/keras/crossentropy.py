@@ -32,3 +32,22 @@ def binary_terms(target: Tensor, x: Tensor, from_logits: bool = False) -> Tensor
         return target * ops.softplus(-x) + (1.0 - target) * ops.softplus(x)
     p = clipped(x)
     return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
+
+
+def smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:
+    """Labels of which a share is spread over all classes."""
+    return y_true * (1.0 - share) + share / classes if share else y_true
+
+
+def classes_on(y_pred: Tensor, axis: int = -1) -> int:
+    classes = y_pred.shape[axis]
+    if not isinstance(classes, int):
+        raise ValueError(f"the classes lie on axis {axis}. Received: {y_pred.type}")
+    return classes
+
+
+def spread(y_pred: Tensor, axis: int) -> int:
+    """Over how many classes smoothed labels are spread: the size of an axis, which not every Keras takes for
+    that of the classes."""
+    others = {"the classes": axis, "axis 1": 1 if y_pred.rank > 1 else -1}
+    return classes_on(y_pred, others.get(meaning().smoothed_over, -1))

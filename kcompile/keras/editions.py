@@ -275,6 +275,8 @@ EDITIONS = {
             {
                 **_SINCE_TF,
                 "BackupAndRestore": {},
+                "LogCosh": {"name": "log_cosh"},
+                "losses.KLDivergence": {"name": "kl_divergence"},
                 "Lion": {"learning_rate": 0.0001},
                 "RMSprop": {"ema_overwrite_frequency": 100},
                 **{kind: {"name": None} for kind in _SCHEDULES},
@@ -321,6 +323,7 @@ EDITIONS = {
                 "l1_l2": {"l1": 0.0, "l2": 0.0},
                 "get_file": {"own_folder": True},
                 "KLDivergence": {"name": "kl_divergence"},
+                "LogCosh": {"name": "log_cosh"},
                 "LambdaCallback": {},
             },
             {

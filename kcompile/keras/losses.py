@@ -15,14 +15,14 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
+from kcompile.keras.crossentropy import binary_terms, classes_on, clipped, log_probabilities, smoothed, spread
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.loss_options import Reduction as Reduction
 from kcompile.keras.loss_options import bound_options, checked_options, number_type, options_of
 from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
-from kcompile.keras.settings import epsilon, floatx, meaning, vintage_running
+from kcompile.keras.settings import OfScript, epsilon, floatx, meaning, running, vintage_running
 from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile.keras.utils.serialization import serialize as serialize_object
@@ -33,7 +33,12 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 
 def _like(y_true: Any, y_pred: Tensor) -> Tensor:
-    return ops.cast(as_tensor(y_pred.graph, y_true), y_pred.dtype)
+    """Labels as a tensor of the outputs' dtype, in Keras 3 [n] beside [n, 1] as [n, 1]."""
+    y_true = ops.cast(as_tensor(y_pred.graph, y_true), y_pred.dtype)
+    column = y_true.rank == 1 and y_pred.rank == 2 and y_pred.shape[-1] == 1
+    if column and edition(vintage_running()).operations:
+        return ops.reshape(y_true, (*y_true.shape, 1))
+    return y_true
 
 
 def same_rank(y_true: Any, y_pred: Tensor) -> tuple[Any, Tensor]:
@@ -153,19 +158,13 @@ def categorical_hinge(y_true: Any, y_pred: Tensor) -> Tensor:
 # ---------------------------------------------------------------- crossentropies
 
 
-def _smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:
-    """Labels of which a share is spread over all classes."""
-    return y_true * (1.0 - share) + share / classes if share else y_true
-
-
 def categorical_crossentropy(
     y_true: Any, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
 ) -> Tensor:
     """-sum(y_true log(p)) over the axis of the classes: y_true one-hot (or any distribution), y_pred
     probabilities or logits."""
     axis = _feature_axis("categorical_crossentropy", axis, y_pred)
-    # Keras divides by the size of the last axis, whichever the classes' is
-    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
+    y_true = smoothed(_like(y_true, y_pred), label_smoothing, spread(y_pred, axis))
     return -ops.reduce_sum(y_true * log_probabilities(y_pred, from_logits, axis), axis)
 
 
@@ -180,7 +179,7 @@ def categorical_focal_crossentropy(
 ) -> Tensor:
     """-sum(alpha (1 - p)^gamma y_true log(p)): what is predicted well counts less (arXiv 1708.02002)."""
     axis = _feature_axis("categorical_focal_crossentropy", axis, y_pred)
-    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
+    y_true = smoothed(_like(y_true, y_pred), label_smoothing, classes_on(y_pred))
     if from_logits:
         y_pred = ops.softmax(y_pred, axis)
     p = clipped(y_pred / ops.reduce_sum(y_pred, axis, keepdims=True))
@@ -189,15 +188,8 @@ def categorical_focal_crossentropy(
 
 def categorical_generalized_cross_entropy(y_true: Any, y_pred: Tensor, q: float = 0.5) -> Tensor:
     """(1 - p[y_true]^q) / q, of class numbers and probabilities (arXiv 1805.07836)."""
-    chosen = ops.value_at(y_pred, ops.checked_places(indices(y_true, y_pred), _classes(y_pred)))
+    chosen = ops.value_at(y_pred, ops.checked_places(indices(y_true, y_pred), classes_on(y_pred)))
     return (1.0 - ops.pow(chosen, q)) / q
-
-
-def _classes(y_pred: Tensor) -> int:
-    classes = y_pred.shape[-1]
-    if not isinstance(classes, int):
-        raise ValueError(f"the classes lie on the last axis. Received: {y_pred.type}")
-    return classes
 
 
 def indices(y_true: Any, y_pred: Tensor) -> Tensor:
@@ -213,7 +205,7 @@ def sparse_categorical_crossentropy(
     ignore_class, which may be none of y_pred's, counts as 0."""
     if axis not in (-1, y_pred.rank - 1):
         raise UnsupportedError(describe("sparse_categorical_crossentropy: axis", "the last axis", repr(axis)))
-    classes, count = indices(y_true, y_pred), _classes(y_pred)
+    classes, count = indices(y_true, y_pred), classes_on(y_pred)
     logs = log_probabilities(y_pred, from_logits, sparse=True)
     if ignore_class is None:
         return -ops.value_at(logs, ops.checked_places(classes, count))
@@ -227,7 +219,7 @@ def binary_crossentropy(
     y_true: Any, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
 ) -> Tensor:
     """mean(-t log(p) - (1 - t) log(1 - p)): y_pred probabilities or logits."""
-    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
+    y_true = smoothed(_like(y_true, y_pred), label_smoothing, 2)
     each = binary_terms(y_true, y_pred, from_logits)
     return ops.reduce_mean(each, _feature_axis("binary_crossentropy", axis, y_pred))
 
@@ -244,7 +236,7 @@ def binary_focal_crossentropy(
 ) -> Tensor:
     """mean((1 - q)^gamma binary crossentropy), where q is the probability of the label; class 1 weighs
     alpha, class 0 the rest, with apply_class_balancing (arXiv 1708.02002)."""
-    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
+    y_true = smoothed(_like(y_true, y_pred), label_smoothing, 2)
     p = ops.sigmoid(y_pred) if from_logits else y_pred
     q = y_true * p + (1.0 - y_true) * (1.0 - p)
     each = ops.pow(1.0 - q, gamma) * binary_terms(y_true, p)
@@ -276,6 +268,7 @@ class Loss:
     Subclasses define `call(y_true, y_pred)`, one number for each sample.
     """
 
+    vintage = OfScript()
     number_type: str | None = None
 
     def __init__(
@@ -293,6 +286,7 @@ class Loss:
             )
         self.reduction: str = reduction
         self.name = check_text(f"{type(self).__name__}: name", name, optional=True) or type(self).__name__
+        self.vintage = self.vintage  # of the class, or of the script now
         self.number_type = number_type(type(self).__name__, dtype)
         self.dtype = self.number_type or floatx()
 
@@ -306,6 +300,10 @@ class Loss:
     @over("y_true", "y_pred", "sample_weight")
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss; sample_weight broadcasts to the losses of the samples."""
+        with running(self.vintage):
+            return self._reduced(y_true, y_pred, sample_weight)
+
+    def _reduced(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
         y_true, y_pred = same_rank(y_true, y_pred)
         each = self.values(y_true, y_pred)
         weight = None if sample_weight is None else _like(sample_weight, each)
@@ -318,14 +316,13 @@ class Loss:
             weight = ops.reshape(weight, (*weight.shape, *(1,) * (each.rank - weight.rank)))
         counts = counted(self, y_true, y_pred, each)
         if counts is not None:
-            there = ops.cast(counts, each.dtype)
+            there = ops.reshape(ops.cast(counts, each.dtype), each.shape)
             if self.reduction in MEANS:
                 there = there / (ops.reduce_mean(there) + epsilon())
             weight = there if weight is None else weight * there
         if weight is not None:
-            weight = ops.broadcast_to(weight, each.shape)
             each = each * weight
-        if self.reduction == "none":
+        if self.reduction == "none" or not each.rank:
             return each
         if self.reduction == "mean_with_sample_weight" and weight is not None:
             return ops.reduce_sum(each) / ops.reduce_sum(weight)
@@ -418,7 +415,7 @@ Poisson = _class("Poisson", poisson)
 LogCosh = _class("LogCosh", logcosh)
 KLDivergence = _class("KLDivergence", kullback_leibler_divergence)
 Huber = _class("Huber", huber_loss)
-CosineSimilarity = _class("CosineSimilarity", cosine_proximity)
+CosineSimilarity = _class("CosineSimilarity", cosine_proximity, "cosine_similarity")
 BinaryFocalCrossentropy = _class("BinaryFocalCrossentropy", binary_focal_crossentropy)
 CategoricalFocalCrossentropy = _class("CategoricalFocalCrossentropy", categorical_focal_crossentropy)
 CategoricalGeneralizedCrossEntropy = _class(

@@ -234,7 +234,7 @@ class _Maker:
         if module in ONE_EDITION:
             return value
         if isinstance(value, type):
-            of_all = issubclass(value, (Layer, Optimizer, Metric)) or value is Loss
+            of_all = issubclass(value, (Layer, Optimizer, Metric, Loss))
             own = of_all or value.__name__ in self.edition.defaults
             return self.subclass(module, value) if own else value
         if not isinstance(value, types.FunctionType):
@@ -276,7 +276,7 @@ class _Maker:
                 "_same_as": base,
                 "__doc__": base.__doc__,
             }
-            if issubclass(base, (Layer, Metric)):
+            if issubclass(base, (Layer, Metric, Loss)):
                 members["vintage"] = self.edition.vintage
             if issubclass(base, Training):
                 methods = METHODS.get(self.edition.vintage, {})
@@ -287,7 +287,8 @@ class _Maker:
             if issubclass(base, Layer):
                 if "add_weight" in self.edition.positions:
                     members["add_weight"] = _ordered(base.add_weight, self.edition.positions["add_weight"])
-            defaults = self.edition.defaults.get(base.__name__, {})
+            known = self.edition.defaults
+            defaults = known.get(f"{module}.{base.__name__}", known.get(base.__name__, {}))
             order = self.edition.positions.get(base.__name__, ())
             renamed = self.edition.renamed.get(base.__name__, {})
             if defaults or order or renamed:

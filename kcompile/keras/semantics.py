@@ -211,6 +211,9 @@ class Semantics:
     # values over that of all weights. Keras 2.2: training.py, handle_metrics (weighted_masked_objective);
     # 2.3: metrics.py, Reduce.
     weighted_metrics: Literal["as losses", "by weights"]
+    # Over how many classes labels of a categorical crossentropy are smoothed: the size of which axis. Keras
+    # 2: losses.py (shape[1]); tf_keras: categorical_crossentropy; Keras 3: losses/losses.py (shape[-1]).
+    smoothed_over: Literal["axis 1", "the classes", "the last axis"]
     # Whether metrics.SparseCategoricalCrossentropy leaves what is of ignore_class out of its mean, or counts
     # it as 0 where there are no weights. tf_keras: base_metric.py, MeanMetricWrapper; Keras 3:
     # reduction_metrics.py, reduce_to_samplewise_values.
@@ -388,6 +391,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "hinge_labels": ("as given", "0 is -1", "0 is -1", "0 is -1", "0 is -1"),
     "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),
+    "smoothed_over": ("axis 1", "axis 1", "the classes", "the classes", "the last axis"),
     "ignored_class": (*["left out"] * 4, "zero"),
     "overlaps_counted": (*["floatx"] * 4, "int32"),
     "step_weights_by_shape": (False, False, True, True, True),

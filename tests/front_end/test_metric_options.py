@@ -67,3 +67,30 @@ def test_a_variable_has_the_value_of_the_trace_that_reads_it():
     trace = Trace("test")
     with tracing(trace.graph):
         assert variable.value.shape == (2,) and variable.value.graph is trace.graph
+
+
+def test_losses_of_an_edition_are_of_its_vintage_wherever_they_are_called():
+    y, p = np.array([0.0, 1.0, 1.0], "f"), np.array([[0.1], [0.2], [0.8]], "f")
+    for library in (keras3, tf_keras):
+        assert float(library.losses.MeanSquaredError()(y, p)) == pytest.approx(0.23, rel=1e-5)
+    loss = keras3.losses.MeanSquaredError(reduction="none")
+    np.testing.assert_allclose(loss(y, p), [0.01, 0.64, 0.04], rtol=1e-5)
+    weights = np.array([[1.0], [0.5], [2.0]], "f")
+    found = keras3.losses.MeanSquaredError(reduction="none")(y, p, sample_weight=weights)
+    np.testing.assert_allclose(found, [[0.01], [0.32], [0.08]], rtol=1e-5)
+    mean = keras3.losses.MeanSquaredError("mean_with_sample_weight")(y, p, sample_weight=weights)
+    assert float(mean) == pytest.approx(0.41 / 3.5)
+    scores = np.array([[0.5, 0.5], [0.25, 0.75]], "f")
+    dice = keras3.losses.Dice("sum")(np.eye(2, dtype="f"), scores, sample_weight=np.array([1.0, 2.0], "f"))
+    assert float(dice) == pytest.approx(3 * (1 - 2 * 1.25 / 4), rel=1e-5)
+    assert [library.losses.LogCosh().name for library in (keras3, tf_keras)] == ["log_cosh"] * 2
+    assert tf_keras.losses.KLDivergence().name == "kl_divergence"
+    assert tf_keras.metrics.KLDivergence().name == "kullback_leibler_divergence"
+
+
+@pytest.mark.parametrize(("library", "expected"), [(keras3, 0.75), (tf_keras, 1.0)])
+def test_smoothed_labels_of_classes_on_another_axis(library, expected):
+    y = np.zeros((1, 2, 4), "f")
+    y[:, 0] = 1.0
+    loss = library.losses.CategoricalCrossentropy(label_smoothing=0.5, axis=1)
+    assert float(loss(y, np.full_like(y, 0.5))) == pytest.approx(expected * np.log(2))

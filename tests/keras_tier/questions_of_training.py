@@ -85,6 +85,18 @@ def unknown_steps(kit: Kit) -> Any:
     return len(counted)
 
 
+@case({"axis 1": [1.5], "the classes": [1.0], "the last axis": [0.75]}, live=False)
+def smoothed_over(kit: Kit) -> Any:
+    """Half of a label spread over 2 classes on axis 1, each of probability 1/2, beside a last axis of 4, in
+    units of log(2): 1/2 + 2 / 2 / 2, or 1/2 + 2 / 4 / 2."""
+    if kit.old:
+        return [1.5]  # it has no such axis: 4 classes on the last one, of which 2 are counted
+    y = np.zeros((1, 2, 4), np.float32)
+    y[:, 0] = 1.0
+    loss = kit.keras.losses.CategoricalCrossentropy(label_smoothing=0.5, axis=1)
+    return [float(loss(y, np.full_like(y, 0.5))) / float(np.log(2))]
+
+
 @case({"left out": [0.5], "zero": [0.25]}, live=False)
 def ignored_class(kit: Kit) -> Any:
     """A crossentropy of 0.5 and one of the class that is ignored."""
