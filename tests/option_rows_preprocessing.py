@@ -7,7 +7,7 @@ from typing import Any
 from option_rows import ANY, MASKED, SEVERAL_AXES, Options, Row
 
 IMAGES: dict[str, Any] = {"trainable": (False,), "vintage": ANY["vintage"], "batch": (1, 33), **SEVERAL_AXES}
-DRAWN = {**IMAGES, "seed": (None, 3, -1)}
+DRAWN = {**IMAGES, "seed": (None, 3, 2**32 - 1)}
 MOVED = {
     **DRAWN,
     "fill_mode": ("reflect", "wrap", "constant", "nearest"),

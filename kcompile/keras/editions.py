@@ -357,7 +357,7 @@ EDITIONS = {
                 "layers": _OLD_LAYERS
                 | {
                     *("DenseFeatures", "LocallyConnected1D", "LocallyConnected2D"),
-                    *("RandomHeight", "RandomWidth", "ThresholdedReLU"),
+                    *("AbstractRNNCell", "RandomHeight", "RandomWidth", "ThresholdedReLU"),
                 },
                 "preprocessing.image": frozenset(
                     {

@@ -38,7 +38,11 @@ class Initializer:
         raise NotImplementedError(f"{type(self).__name__} must define fill(shape) or __call__")
 
     def generator(self) -> np.random.Generator:
-        return np.random.default_rng(new_seed(31) if self.seed is None else self.seed)
+        seed = new_seed(31) if self.seed is None else self.seed
+        if meaning().seeds == "of 32 bits" and not 0 <= seed < 2**32:
+            wanted = "an integer from 0 to 2**32 - 1, or None"
+            raise ModelError(describe(f"{type(self).__name__}: seed", wanted, repr(seed)))
+        return np.random.default_rng(seed if seed >= 0 else [0, -seed])
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))

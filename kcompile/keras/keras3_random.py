@@ -27,7 +27,7 @@ from kcompile.keras.operands import graph, leaves, sizes, tensor
 from kcompile.keras.settings import new_seed
 from kcompile.keras.tensors import KerasTensor, is_integer
 from kcompile.keras.tracing import current
-from kcompile_runtime.errors import InputTypeError, UnsupportedError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError, describe
 
 __all__ = [
     "SeedGenerator",
@@ -50,6 +50,7 @@ class SeedGenerator:
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
         if seed is not None and not is_integer(seed):
             raise InputTypeError(describe("SeedGenerator: seed", "an integer, or None", repr(seed)))
+        _check("SeedGenerator", seed)
         self.name = "seed_generator" if name is None else name
         self.seed = int(new_seed(31) if seed is None else seed)
         self.count = 0
@@ -73,6 +74,12 @@ class SeedGenerator:
         return cls(**config)
 
 
+def _check(what: str, seed: Any) -> None:
+    """Raises InputError for a seed that is no number of 32 bits."""
+    if is_integer(seed) and not 0 <= seed < 2**32:
+        raise InputError(describe(f"{what}: seed", "an integer from 0 to 2**32 - 1", repr(seed)))
+
+
 def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose seed is an integer, None or a generator."""
     inside, signature = anywhere(function), inspect.signature(function)
@@ -93,6 +100,7 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
                     f"random.{function.__name__}: seed", "an integer, a SeedGenerator or None", repr(seed)
                 )
             )
+        _check(f"random.{function.__name__}", seed)
         return inside(**arguments, seed=seed)
 
     return call

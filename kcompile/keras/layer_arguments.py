@@ -27,6 +27,7 @@ class Arguments:
 
     name: str
     dtype_policy: DTypePolicy
+    semantics: Any
 
     @property
     def label(self) -> str:
@@ -102,9 +103,11 @@ class Arguments:
     def random_seed(self, seed: Any) -> int | None:
         """The seed of what the layer draws: a whole number, or None for the model's. Raises ModelError
         naming the layer."""
-        if seed is None or is_integer(seed):
+        bounded = self.semantics.seeds == "of 32 bits"
+        if seed is None or (is_integer(seed) and (not bounded or 0 <= seed < 2**32)):
             return None if seed is None else int(seed)
-        raise ModelError(describe(f"{self.label}: seed", "an integer, or None", repr(seed)))
+        wanted = f"an integer{' from 0 to 2**32 - 1' if bounded else ''}, or None"
+        raise ModelError(describe(f"{self.label}: seed", wanted, repr(seed)))
 
     def policy(self, value: Any, whole: bool) -> DTypePolicy:
         """The policy that `dtype` says. whole: whether it may be of whole numbers. Raises ModelError,

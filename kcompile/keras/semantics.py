@@ -137,6 +137,8 @@ class Semantics:
     spectral_kernel: Literal["assigned", "of the step"]
     # What Resizing makes of whole numbers. tf_keras: image_preprocessing.py; Keras 3: resizing.py.
     resized_integers: Literal["floats", "stay"]
+    # Which seeds there are. Keras 3: random/seed_generator.py, whose state is of uint32.
+    seeds: Literal["any", "of 32 bits"]
     # Whether RandomCrop crops images that are as large on some axis, or resizes them as smaller ones, from
     # where their middle begins. tf_keras: image_preprocessing.py; Keras 3: random_crop.py.
     crops: Literal["what fits", "what is larger"]
@@ -368,6 +370,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "group_norm_mask": ("goes on", "goes on", "counts", "counts", "goes on"),
     "spectral_kernel": ("of the step", "of the step", "assigned", "assigned", "of the step"),
     "resized_integers": ("floats", "floats", "floats", "floats", "stay"),
+    "seeds": ("any", "any", "any", "any", "of 32 bits"),
     "crops": (*["what fits"] * 4, "what is larger"),
     "flips": ("apart", "apart", "apart", "apart", "together"),
     "contrast": (*["of the batch"] * 4, "of each sample"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kcompile import keras
+from kcompile import keras, keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import ops
 from kcompile.keras import layers as L
@@ -494,3 +494,34 @@ def test_seeds_of_recurrent_layers_in_files(tmp_path: Any) -> None:
     assert keras.models.load_model(tmp_path / "m.keras").layers[-1].get_config()["seed"] == 7
     with pytest.warns(UserWarning, match="does not have seed=7 of LSTM"):
         model.save(tmp_path / "m.h5", vintage="keras2")
+
+
+def test_cells_of_tf_keras_have_a_base() -> None:
+    """The cell of its documentation, with kernels of ones."""
+
+    class Minimal(tf_keras.layers.AbstractRNNCell):
+        def __init__(self, units: int, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.units = units
+
+        @property
+        def state_size(self) -> int:
+            return self.units
+
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(shape[-1], self.units), initializer="ones", name="kernel")
+            self.back = self.add_weight(shape=(self.units, self.units), initializer="ones", name="back")
+            super().build(shape)
+
+        def call(self, inputs: Any, states: Any) -> Any:
+            dot = tf_keras.backend.dot
+            output = dot(inputs, self.kernel) * 0.1 + dot(states[0], self.back) * 0.1
+            return output, output
+
+    x = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    model = tf_keras.Sequential([tf_keras.layers.RNN(Minimal(3), input_shape=(3, 2))])
+    np.testing.assert_allclose(model.predict(x, verbose=0)[0], [1.059] * 3, rtol=1e-6)
+    assert np.asarray(Minimal(3).get_initial_state(batch_size=2)).tolist() == [[0.0] * 3] * 2
+    with pytest.raises(NotImplementedError, match="must define state_size"):
+        tf_keras.layers.RNN(tf_keras.layers.AbstractRNNCell())
+    assert not hasattr(keras3.layers, "AbstractRNNCell")

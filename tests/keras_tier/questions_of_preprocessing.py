@@ -15,6 +15,15 @@ def resized_integers(kit: Kit) -> Any:
     return [np.asarray(kit.layers.Resizing(2, 2)(IMAGES.astype("uint8"))).dtype.name]
 
 
+@case({"any": "taken", "of 32 bits": "refused"}, live=False)
+def seeds(kit: Kit) -> Any:
+    try:
+        kit.layers.Dropout(0.5, seed=-1)
+        return "taken"
+    except Exception:
+        return "refused"
+
+
 @case({"what fits": [0.0], "what is larger": [1.0]}, live=False)
 def crops(kit: Kit) -> Any:
     """Whether all of 20 parts of one column out of three, as high as the image, are the middle one."""

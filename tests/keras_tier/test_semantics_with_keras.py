@@ -79,6 +79,7 @@ NOT_ASKED = {
 }
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
 ON_TENSORFLOW = {
+    "seeds": "any",
     "decay_excludes": "names",
     "masked_output": "previous output",
     "missing_gradients": "left out",

@@ -23,7 +23,7 @@ from kcompile.keras.layers.kernel import Weighted, known_channels
 from kcompile.keras.tracing import Trace, current, trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
-__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
+__all__ = ["AbstractRNNCell", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 
 Result = tuple[Tensor, list[Tensor]]
 
@@ -150,6 +150,22 @@ class Cell(Weighted):
 def _mask(trace: Trace, seed: int | None, like: Tensor, rate: float) -> Tensor:
     kept = ops.dropout_mask(trace.seed(seed), trace.step, trace.stream(), like.shape, rate)
     return ops.cast(kept, like.dtype) * (1 / (1 - rate))
+
+
+class AbstractRNNCell(Layer):
+    """The base of cells that users write (tf.keras): `call(inputs, states)` gives an output and the new
+    states, `state_size` says their sizes, and `output_size`, where there is one, that of the output."""
+
+    sample: tuple[Any, ...] = ()
+    state_shapes = Cell.state_shapes
+    get_initial_state = Cell.get_initial_state
+
+    @property
+    def state_size(self) -> Any:
+        raise NotImplementedError(f"{self.label} must define state_size")
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        raise NotImplementedError(f"{self.label} must define call(inputs, states)")
 
 
 class UnitsCell(Cell):
