@@ -254,10 +254,15 @@ def _says_input(entries: list[dict[str, Any]]) -> bool:
     )
 
 
+def _is_model(entry: Mapping[str, Any]) -> bool:
+    """Whether it is a model that has layers, and not a layer with an argument of this name."""
+    return isinstance(entry["config"].get("layers"), list) and not hasattr(layers, entry["class_name"])
+
+
 def _count_models_from_one(config: dict[str, Any]) -> None:
     """Number the calls of a model inside from 1, as Keras 2 does: a model is its own call 0. Keras 3 counts
     so where a functional model is an output (`Functional.get_config`), else from 0."""
-    kinds = {layer["name"]: layer["class_name"] for layer in config["layers"] if "layers" in layer["config"]}
+    kinds = {layer["name"]: layer["class_name"] for layer in config["layers"] if _is_model(layer)}
     calls = [call for layer in config["layers"] for call in layer["inbound_nodes"]]
     chains = {name for name, kind in kinds.items() if kind == "Sequential"}
     for places, from_zero in ((config["output_layers"], chains), *((call, kinds) for call in calls)):
@@ -278,12 +283,7 @@ def _drop_second_calls(config: dict[str, Any]) -> None:
     ]
     for layer in config["layers"]:
         calls, read = layer["inbound_nodes"], [p for p in places if p[0] == layer["name"]]
-        if (
-            "layers" in layer["config"]
-            and calls
-            and calls[::2] == calls[1::2]
-            and all(place[1] % 2 for place in read)
-        ):
+        if _is_model(layer) and calls and calls[::2] == calls[1::2] and all(place[1] % 2 for place in read):
             layer["inbound_nodes"] = calls[::2]
             for place in read:
                 place[1] = (place[1] + 1) // 2

@@ -205,3 +205,16 @@ def test_group_normalization_of_tf_keras_leaves_out_masked_elements() -> None:
     model.use_engine(InterpreterEngine(model, "float64"))
     x = np.array([[1.0, 3.0, 0.0, 0.0]])  # a mean of 2 and a variance of 1
     np.testing.assert_allclose(model.predict_on_batch(x), [[-1.0, 1.0, -2.0, -2.0]])
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_pipeline_in_a_functional_model_is_no_model_inside(suffix: str, tmp_path: Path) -> None:
+    norm = keras3.layers.Normalization()
+    norm.adapt(np.array([[1.0, 2.0], [3.0, 8.0]], np.float32))
+    x = keras3.Input((2,))
+    inside = keras3.layers.Pipeline([norm, keras3.layers.Rescaling(2.0)])(x)
+    model = keras3.Model(x, keras3.layers.Dense(1, kernel_initializer="ones")(inside))
+    model.save(tmp_path / f"model{suffix}")
+    again = keras3.models.load_model(tmp_path / f"model{suffix}")
+    data = np.array([[2.0, 5.0], [3.0, 8.0]], np.float32)
+    np.testing.assert_allclose(again.predict(data, verbose=0), [[0.0], [4.0]], atol=1e-6)
