@@ -464,7 +464,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
                 raise InputTypeError(
                     describe("call", "to return a tensor or a list of tensors", describe_types(outputs))
                 )
-            if self.activity_regularizer is not None and regularized:
+            if self.activity_regularizer is not None and regularized and trace.penalizes:
                 self._regularize(trace, outputs)
             if trace.stepping:
                 trace.added[self] = trace.losses[before:]

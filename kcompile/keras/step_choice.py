@@ -10,7 +10,7 @@ from typing import Any
 
 from kcompile.keras import graphs, losses
 from kcompile.keras.lengths import lengths_of
-from kcompile.keras.own_code import has_own
+from kcompile.keras.own_code import has_own, is_own
 from kcompile.keras.step_data import check_pairs, packed, weighted
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.errors import KcompileError
@@ -33,7 +33,7 @@ def needs_steps(
     if trainer.by_steps is not None:
         return found
     trainer.by_steps = False
-    if not model.has_steps or not (has_own(trainer.arguments) or _pairs(model)):
+    if not model.has_steps or not (has_own(trainer.arguments) or _pairs(model) or _own_penalties(model)):
         return found
     try:
         check_pairs(graphs.trace(model, entry, lengths_of(model, found[0])).graph)
@@ -46,6 +46,12 @@ def needs_steps(
         except KcompileError:
             trainer.by_steps = False  # the first error is about what the script says
     return found
+
+
+def _own_penalties(model: Any) -> bool:
+    """Whether a penalty on outputs is a script's own, which may compare the samples."""
+    penalties = [layer.activity_regularizer for layer in model.owned_layers]
+    return any(penalty is not None and is_own(penalty) for penalty in penalties)
 
 
 def _pairs(model: Any) -> bool:

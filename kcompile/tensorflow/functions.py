@@ -222,8 +222,14 @@ def gather(
         return o.take(params, indices, 0 if axis is None else axis)
     if batch_dims == rank - 1 and len(np.shape(indices)) == rank:
         return o.take_along_axis(params, indices, rank - 1)
+    if batch_dims in (axis, None) and batch_dims == len(indices.shape) - 1:
+        # Each sample's own parts [..., k], of what has further axes behind the one that is taken from
+        places = o.reshape(indices, (*o.shape(indices), *(1,) * (rank - batch_dims - 1)))
+        wide = o.broadcast_to(places, (*o.shape(indices), *o.shape(params)[batch_dims + 1 :]))
+        return o.take_along_axis(params, wide, batch_dims)
     raise UnsupportedError(
-        "tensorflow.gather: batch_dims other than all but the last axis. Use take_along_axis"
+        "tensorflow.gather: batch_dims other than the axis, with indices of one axis more. Use "
+        "take_along_axis"
     )
 
 

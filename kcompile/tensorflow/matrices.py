@@ -117,6 +117,15 @@ def sobel_edges(image: Any) -> Any:
     return _images["sobel_edges"](o.pad(image, around, "reflect"))[:, 1:-1, 1:-1]
 
 
+def set_diag(input: Any, diagonal: Any, name: str = "set_diag", k: int = 0, align: str = "RIGHT_LEFT") -> Any:
+    """Matrices with these numbers on the main diagonal."""
+    if k or align != "RIGHT_LEFT":
+        raise UnsupportedError("tensorflow.linalg.set_diag: k and align. Use tf.where(mask, a, b)")
+    rows, columns = input.shape[-2:]
+    wide = o.expand_dims(diagonal, -1 if rows <= columns else -2)
+    return o.where(o.eye(rows, columns, dtype="bool"), wide, input)
+
+
 def colours(function: str) -> Function:
     twin = _images[function]
     return lambda images, name=None: twin(images)
@@ -148,6 +157,7 @@ FUNCTIONS: dict[str, Function] = {
     "linalg.qr": lambda input, full_matrices=False, name=None: o.qr(
         input, "complete" if full_matrices else "reduced"
     ),
+    "linalg.set_diag": set_diag,
     "linalg.slogdet": lambda input, name=None: o.slogdet(input),
     "linalg.solve": solve,
     "linalg.svd": svd,

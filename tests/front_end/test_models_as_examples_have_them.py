@@ -140,3 +140,56 @@ def test_batches_of_several_numbers_of_samples(tmp_path: Path) -> None:
     model.set_weights([w * 0 for w in kept])
     model.load_weights(tmp_path / "kept.weights.h5")
     np.testing.assert_array_equal(model.get_weights()[0], kept[0])
+
+
+def test_parts_that_each_sample_takes_of_its_own() -> None:
+    from kcompile.tensorflow.functions import gather
+
+    table = np.arange(40.0, dtype="float32").reshape(2, 5, 4)
+    places = np.array([[4, 0, 0], [1, 2, 3]])
+    right = np.stack([table[k][places[k]] for k in range(2)])  # as tf.gather(batch_dims=1) gives them
+    np.testing.assert_array_equal(np.asarray(gather(table, places, axis=1, batch_dims=1)), right)
+    with pytest.raises(KcompileError, match="batch_dims"):
+        gather(table, places, axis=2, batch_dims=1)
+
+
+def test_a_penalty_on_outputs_may_compare_the_samples() -> None:
+    """As in PointNet: products of each sample's rows with those of every sample. Losses of Keras 3."""
+    ops = keras3.ops
+
+    class Orthogonal(keras3.regularizers.Regularizer):  # type: ignore[misc]
+        def __call__(self, x: Any) -> Any:
+            x = ops.reshape(x, (-1, 2, 2))
+            products = ops.reshape(ops.tensordot(x, x, axes=(2, 2)), (-1, 2, 2))
+            return ops.sum(0.1 * ops.square(products - ops.eye(2)))
+
+    start = keras3.Input((3,))
+    y = keras3.layers.Dense(4, kernel_initializer="ones", activity_regularizer=Orthogonal())(start)
+    model = interpreted(keras3.Model(start, keras3.layers.Dense(1, kernel_initializer="ones")(y)))
+    model.compile(keras3.optimizers.SGD(1e-4), "mse")
+    found = model.fit(X, Y, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(found, [2791.0786, 1176.3353], rtol=1e-4)
+    assert model.predict(X, verbose=0).shape == (8, 1)
+
+
+def test_callbacks_say_what_those_of_their_keras_say(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for edition, first, last in ((keras3, "None", "finished saving"), (tf_keras, "inf", "saving")):
+        model = interpreted(edition.Sequential([edition.layers.Dense(1, input_shape=(3,))]))
+        model.compile(edition.optimizers.SGD(0.5), "mse")
+        path = tmp_path / ("m.keras" if edition is keras3 else "m.h5")
+        told = [
+            edition.callbacks.ModelCheckpoint(str(path), monitor="loss", save_best_only=True, verbose=1),
+            edition.callbacks.EarlyStopping("loss", patience=1, verbose=1, restore_best_weights=True),
+            edition.callbacks.LearningRateScheduler(lambda epoch: 0.5, verbose=1),
+        ]
+        model.fit(X, Y, epochs=3, verbose=0, callbacks=told)
+        lines = [line for line in capsys.readouterr().out.splitlines() if line]
+        assert lines[0] == "Epoch 1: LearningRateScheduler setting learning rate to 0.5."
+        assert lines[1].startswith(f"Epoch 1: loss improved from {first} to ")
+        assert any(line.startswith(f"Epoch 1: {last}") or f", {last} model to" in line for line in lines[1:3])
+        assert lines[-2:] == [
+            "Epoch 2: early stopping",
+            "Restoring model weights from the end of the best epoch: 1.",
+        ]

@@ -105,6 +105,7 @@ CASES = {
     "linalg.band_part": (X, 1, 0),
     "linalg.cross": (X[..., :3], Y[..., :3]),
     "linalg.diag_part": (X,),
+    "linalg.set_diag": (X, X[..., 0]),
     "linalg.matrix_transpose": (X,),
     "linalg.matvec": (X, Y[:, 0]),
     "linalg.trace": (X,),

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.copying import restore, state_of
+from kcompile.keras.editions import Edition, edition
+from kcompile.keras.settings import vintage
 from kcompile.keras.tensors import one_or_list
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 from kcompile_runtime.training import Logs
@@ -232,6 +234,16 @@ class History(Callback):
         self.epoch.append(epoch)
         for key, value in (logs or {}).items():
             self.history.setdefault(key, []).append(value)
+
+
+def edition_of(model: Any) -> Edition:
+    """The Keras of a model that a callback is told of; of the script for what says none."""
+    return edition(getattr(model, "vintage", vintage()))
+
+
+def epoch_said(model: Any, epoch: int) -> str:
+    """An epoch, as its Keras prints it."""
+    return f"Epoch {epoch + 1}" if edition_of(model).eager else f"Epoch {epoch + 1:05d}"
 
 
 class Bar(Callback):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras.callbacks.base import Callback, Report
+from kcompile.keras.callbacks.base import Callback, Report, edition_of, epoch_said
 from kcompile.keras.callbacks.monitoring import Follower, better, check_mode, meaning_of
 from kcompile_runtime.checks import check_count, check_flag, check_number, check_path, check_text
 from kcompile_runtime.errors import InputError, InputTypeError, describe
@@ -92,7 +92,7 @@ class ModelCheckpoint(Follower):
         if self.save_best_only and not self._improved(epoch, logs, path):
             return
         if not self.save_best_only and self.verbose:
-            print(f"\nEpoch {epoch + 1:05d}: saving model to {path}")
+            print(f"\n{epoch_said(self.model, epoch)}: saving model to {path}")
         folder = os.path.dirname(path)
         if folder:
             os.makedirs(folder, exist_ok=True)
@@ -100,6 +100,8 @@ class ModelCheckpoint(Follower):
             self.model.save_weights(path, overwrite=True)
         else:
             self.model.save(path, overwrite=True)
+        if self.verbose and edition_of(self.model).operations:
+            print(f"\n{epoch_said(self.model, epoch)}: finished saving model to {path}")
 
     def _path(self, epoch: int, logs: Mapping[str, Any], batch: int | None) -> str:
         """The name of the file. Raises a KeyError where a value is not there."""
@@ -140,9 +142,12 @@ class ModelCheckpoint(Follower):
         if good:
             self.best = current
         if self.verbose:
-            did = f"improved from {before:0.5f} to {current:0.5f}, saving model to {path}"
+            known = (
+                f"{before:0.5f}" if np.isfinite(before) or not edition_of(self.model).operations else "None"
+            )
+            did = f"improved from {known} to {current:0.5f}, saving model to {path}"
             text = did if good else f"did not improve from {before:0.5f}"
-            print(f"\nEpoch {epoch + 1:05d}: {self.monitor} {text}")
+            print(f"\n{epoch_said(self.model, epoch)}: {self.monitor} {text}")
         return good
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras import metrics, settings
-from kcompile.keras.callbacks.base import Callback, Report
+from kcompile.keras.callbacks.base import Callback, Report, edition_of, epoch_said
 from kcompile.keras.editions import edition
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.semantics import Semantics
@@ -138,6 +138,7 @@ class EarlyStopping(Follower):
         return goes_up(self, meaning_of(self.model).monitored_up)
 
     def on_train_begin(self, logs: Report = None) -> None:
+        self.best_epoch = 0
         self._meaning: Semantics = meaning_of(self.model)
         self._up = self.up()
         self.wait = 0
@@ -165,7 +166,7 @@ class EarlyStopping(Follower):
             self.best_weights = self.model.get_weights()
         self.wait += 1
         if better(self._up, current, self.best, self.min_delta):
-            self.best = current
+            self.best, self.best_epoch = current, epoch
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
             if (
@@ -183,12 +184,13 @@ class EarlyStopping(Follower):
     def _bring_back(self) -> None:
         if self.best_weights is not None:
             if self.verbose:
-                print("Restoring model weights from the end of the best epoch")
+                which = f": {self.best_epoch + 1}." if edition_of(self.model).eager else ""
+                print(f"Restoring model weights from the end of the best epoch{which}")
             self.model.set_weights(self.best_weights)
 
     def on_train_end(self, logs: Report = None) -> None:
         if self.stopped_epoch and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1:05d}: early stopping")
+            print(f"{epoch_said(self.model, self.stopped_epoch)}: early stopping")
         if self._meaning.best_weights_back == "at the end":
             self._bring_back()
 
@@ -219,7 +221,8 @@ class LearningRateScheduler(Callback):
             raise ModelError(describe("LearningRateScheduler: the result of schedule", "a float", repr(new)))
         set_rate(self.model, new)
         if self.verbose:
-            print(f"\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {new}.")
+            said = epoch_said(self.model, epoch)
+            print(f"\n{said}: LearningRateScheduler setting learning rate to {new}.")
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         if isinstance(logs, dict):
@@ -295,7 +298,8 @@ class ReduceLROnPlateau(Follower):
                 set_rate(self.model, new)
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
-                    print(f"\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to {new}.")
+                    said = epoch_said(self.model, epoch)
+                    print(f"\n{said}: ReduceLROnPlateau reducing learning rate to {new}.")
 
 
 class TerminateOnNaN(Callback):
