@@ -27,6 +27,7 @@ from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.optimizer_calls import OptimizerCalls
+from kcompile.keras.optimizer_protocol import OwnUpdates, rate_of
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
 from kcompile.keras.settings import epsilon, floatx
 from kcompile.keras.tracing import Trace
@@ -85,7 +86,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-class Optimizer(OptimizerCalls):
+class Optimizer(OwnUpdates, OptimizerCalls):
     """Base of all optimizers.
 
     lr (also learning_rate): positive float, a LearningRateSchedule, or a function without arguments, which is
@@ -124,9 +125,16 @@ class Optimizer(OptimizerCalls):
     vintage: str | None
 
     def __init__(
-        self, lr: Any, decay: float = 0.0, name: str | None = None, vintage: str | None = None, **common: Any
+        self,
+        lr: Any = None,
+        decay: float = 0.0,
+        name: str | None = None,
+        vintage: str | None = None,
+        **common: Any,
     ) -> None:
         kind = type(self).__name__
+        lr = rate_of(kind, lr, common)
+        common.pop("learning_rate", None)
         if vintage is not None and not (isinstance(vintage, str) and vintage in VINTAGES):
             raise ModelError(describe(f"{kind}: vintage", "one of " + ", ".join(VINTAGES), repr(vintage)))
         values = {**COMMON, **self.defaults, "vintage": vintage, "decay": decay}
@@ -238,7 +246,7 @@ class Optimizer(OptimizerCalls):
 
     def slots(self) -> tuple[str, ...]:
         """Names of the arrays kept for each variable."""
-        return tuple(slot.name for slot in self.known_slots)
+        return (*(slot.name for slot in self.known_slots), *self.own_slots)
 
     def initial(self, slot: str) -> float:
         """The value a slot starts with."""
@@ -255,7 +263,7 @@ class Optimizer(OptimizerCalls):
 
     def state(self) -> list[Variable]:
         """State kept once, besides iterations and the learning rate."""
-        return []
+        return list(self.own_state)
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Create the slots of variables that have none yet."""
@@ -406,7 +414,10 @@ class Optimizer(OptimizerCalls):
             if decay is not None:
                 p = p - p * decay * ops.cast(at.rate, variable.dtype)
             held = {k: before[known[k]] for k in self.slots() if k in known}
-            value, slots = self.update(p, g, held, own, at)
+            if self.update_step is None:
+                value, slots = self.update(p, g, held, own, at)
+            else:
+                value, slots = self.updated(trace, variable, p, g, at.rate), {}
             values.append(value if due is None else ops.select(due, value, before[variable]))
             for slot, new in slots.items():
                 trace.update(known[slot], new)

@@ -290,6 +290,9 @@ class Semantics:
     # beside these (Keras 2.3: metrics.py, Reduce); or averages alone, and then those of the last epoch come
     # at the end of the training too. tf_keras and Keras 3: Trainer.fit.
     batch_logs: Literal["of the batch", "averages of metrics", "averages"]
+    # Whether a `compile` without a loss, or without metrics, has those of the one before. Keras 3:
+    # Trainer.compile; the others forget them.
+    compiled_again: Literal["anew", "keeps what is None"]
     # Where the values of the validation stand in the logs of an epoch, and so in a History. Keras 2:
     # training_arrays.py, fit_loop; tf_keras and Keras 3: Trainer.fit.
     validation_logs: Literal["first", "last"]
@@ -420,6 +423,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "first_epoch_stops": (True, True, False, False, False),
     "monitored_up": ("acc inside", "acc inside", "acc at the end", "acc at the end", "by metric"),
     "batch_logs": ("of the batch", "averages of metrics", "averages", "averages", "averages"),
+    "compiled_again": (*["anew"] * 4, "keeps what is None"),
     "validation_logs": ("first", "first", "last", "last", "last"),
     "checkpoint_without_value": ("skipped", "skipped", "skipped", "skipped", "saved"),
     "validation_columns": (False, False, True, True, True),

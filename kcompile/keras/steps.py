@@ -279,7 +279,7 @@ class Steps:
             scaled = optimizer.scale_loss(loss)
         weights = list(self.trainable_weights)
         if weights:
-            optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights))
+            optimizer.apply(tape.gradient(scaled, weights), weights)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> Any:

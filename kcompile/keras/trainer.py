@@ -26,6 +26,7 @@ from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.metric import Metric, keeps_state, reset
 from kcompile.keras.operands import map_leaves
+from kcompile.keras.optimizer_protocol import applies_itself
 from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.step_choice import needs_steps
@@ -153,7 +154,7 @@ class Trainer(OfData):
     def compile(self, arguments: dict[str, Any], target_tensors: Any = None) -> None:
         """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
         check_targets(target_tensors)
-        self.by_steps = None
+        self.by_steps = True if applies_itself(arguments["optimizer"]) else None
         resolved: CompileArguments | None = None
         objects: Objects = {}
         if self.model.built and not self.owns("train"):

@@ -36,6 +36,7 @@ class Training(Steps, GeneratorMethods):
     """The part of `Model` that is about data. It has a trainer, which does what the methods say."""
 
     trainer: Trainer
+    semantics: Any
     dtype_policy: Any
     vintage: str
     history: Any = None
@@ -83,10 +84,16 @@ class Training(Steps, GeneratorMethods):
         "temporal" where each step of a sample has a weight, sample_weight [n, time]; also a list, or a
         dict by output name. run_eagerly, steps_per_execution, jit_compile and pss_evaluation_shards say how
         another Keras computes, and mean nothing here. auto_scale_loss: whether the optimizer of a model whose
-        policy is mixed_float16 scales the loss (LossScaleOptimizer).
+        policy is mixed_float16 scales the loss (LossScaleOptimizer). In Keras 3 a loss, or metrics, that are
+        None are those of the `compile` before.
         target_tensors: placeholders, which are fed as labels are, or variables, which hold the labels, so
         that y is None: one, a list, or a dict by output name.
         """
+        before = self.trainer.arguments if self.semantics.compiled_again == "keeps what is None" else None
+        if before is not None and loss is None:
+            loss, loss_weights = before["loss"], before["loss_weights"]
+        if before is not None and metrics is None and weighted_metrics is None:
+            metrics, weighted_metrics = before["metrics"], before["weighted_metrics"]
         scales = check_flag("auto_scale_loss", auto_scale_loss) and self.dtype_policy.name == "mixed_float16"
         self.trainer.compile(
             {

@@ -320,6 +320,14 @@ def metrics_without_loss(kit: Kit) -> Any:
     return len([name for name in names if name.startswith("a_")])
 
 
+@case({"anew": ["loss"], "keeps what is None": ["binary_accuracy", "loss"]})
+def compiled_again(kit: Kit) -> Any:
+    """What is reported after a second compile, with a loss alone."""
+    model = linear(kit, metrics=["binary_accuracy"])
+    model.compile("sgd", "mse")
+    return sorted(reported(model, ONES, ONES))
+
+
 @case({"first": ["val_loss", "loss"], "last": ["loss", "val_loss"]})
 def validation_logs(kit: Kit) -> Any:
     return reported(linear(kit), ONES, ONES, validation_data=(ONES, ONES))
