@@ -101,6 +101,8 @@ class CompiledSteps:
                 raise InputError(describe(f"loss of output {name!r}", "labels", "none"))
             prediction = outputs[name]
             y_true = tensor(label) if _takes_any(loss) else labels_for(loss, label, prediction)
+            if isinstance(loss, losses.FunctionLoss) and loss.pairs_ranks and _takes_any(loss):
+                y_true = losses.same_rank(y_true, prediction)[0]
             w, mask = weights_for(weight, prediction, kind), trace_of(prediction).masks.get(prediction.value)
             prefix = f"{name}_" if len(names) > 1 else ""
             scale = 1.0 if scale is None else float(scale)

@@ -338,7 +338,10 @@ class Loss:
 
 
 class FunctionLoss(Loss):
-    """A loss made of a function of (y_true, y_pred, **arguments)."""
+    """A loss made of a function of (y_true, y_pred, **arguments). pairs_ranks: since tf.keras labels [n] and
+    outputs [n, 1] come to it with as many axes."""
+
+    pairs_ranks = True
 
     def __init__(
         self,
@@ -556,7 +559,9 @@ def as_loss(identifier: Any) -> Loss | None:
     """The same as an object with a reduction."""
     found = get(identifier)
     if isinstance(found, Loss) and type(found).__call__ is not Loss.__call__:  # it reduces by itself
-        return FunctionLoss(lambda y_true, y_pred: found(y_true, y_pred), name=found.name)
+        made = FunctionLoss(lambda y_true, y_pred: found(y_true, y_pred), name=found.name)
+        made.pairs_ranks = False
+        return made
     return found if found is None or isinstance(found, Loss) else FunctionLoss(found)
 
 

@@ -1,7 +1,8 @@
 """Losses and metrics that look at all pairs of samples.
 
 Enters: what the graph of training or testing takes. Leaves: whether it can be traced for any number of
-samples; else Keras' own steps train and test the model, which are traced for each number that comes.
+samples; else Keras' own steps train and test the model, which are traced for each number that comes. In Keras
+2, which has no such steps, an error says what is broadcast.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from kcompile.keras.lengths import lengths_of
 from kcompile.keras.own_code import has_own, is_own
 from kcompile.keras.step_data import check_pairs, packed, weighted
 from kcompile_runtime.arrays import Array
-from kcompile_runtime.errors import KcompileError
+from kcompile_runtime.errors import KcompileError, ModelError
 
 
 def needs_steps(
@@ -33,11 +34,18 @@ def needs_steps(
     if trainer.by_steps is not None:
         return found
     trainer.by_steps = False
-    if not model.has_steps or not (has_own(trainer.arguments) or _pairs(model) or _own_penalties(model)):
+    own = has_own(trainer.arguments)
+    if not own and not (model.has_steps and (_pairs(model) or _own_penalties(model))):
         return found
+    graph = None
     try:
-        check_pairs(graphs.trace(model, entry, lengths_of(model, found[0])).graph)
-    except KcompileError:
+        graph = graphs.trace(model, entry, lengths_of(model, found[0])).graph
+        check_pairs(graph)
+    except KcompileError as error:
+        if not model.has_steps:
+            if graph is None:
+                return found  # it says what is wrong when it is compiled
+            raise _of_pairs(error) from error
         trainer.by_steps = True
         given = packed(*data) if isinstance(data, tuple) else data
         try:
@@ -45,6 +53,8 @@ def needs_steps(
             return seen
         except KcompileError:
             trainer.by_steps = False  # the first error is about what the script says
+            if graph is not None:
+                raise _of_pairs(error) from error
     return found
 
 
@@ -52,6 +62,13 @@ def _own_penalties(model: Any) -> bool:
     """Whether a penalty on outputs is a script's own, which may compare the samples."""
     penalties = [layer.activity_regularizer for layer in model.owned_layers]
     return any(penalty is not None and is_own(penalty) for penalty in penalties)
+
+
+def _of_pairs(error: KcompileError) -> ModelError:
+    return ModelError(
+        f"a loss or metric of the script's own has a value for each pair of samples: {error}. Labels [n] "
+        "beside outputs [n, 1] are broadcast so: flatten both, or give both the last axis"
+    )
 
 
 def _pairs(model: Any) -> bool:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kcompile import keras3, tf_keras
+from kcompile import keras, keras3, tf_keras
 from kcompile.keras3 import ops
+from kcompile_runtime.errors import ModelError
 
 X = np.random.RandomState(0).normal(size=(40, 6)).astype("float32")
 Y = np.arange(40) % 4
@@ -123,3 +124,22 @@ def test_the_circle_loss_trains_a_model():
     before = model.evaluate(x, np.array([0, 1, 0, 1, 2, 2]), verbose=0)
     wanted = keras3.losses.Circle(gamma=2.0)(np.array([0, 1, 0, 1, 2, 2]), model.predict(x, verbose=0))
     np.testing.assert_allclose(before, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("library", [keras3, tf_keras])
+def test_labels_come_to_a_function_with_the_axes_of_outputs_and_may_be_broadcast(library):
+    """Values of executed tf_keras 2.21 and Keras 3.15."""
+    x, y = np.arange(18, dtype="f").reshape(6, 3) / 18, np.arange(6, dtype="f") / 6
+    model = library.Sequential([library.layers.Input((3,)), library.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.full((3, 1), 0.5, "f")])
+    model.compile("sgd", lambda y_true, y_pred: (y_true[:, 0] - y_pred) ** 2)
+    losses = model.fit(x, y, batch_size=6, epochs=3, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(losses, [0.3483796, 0.3403669, 0.3326451], rtol=1e-5)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(0.3252037, rel=1e-5)
+
+
+def test_keras_2_says_what_is_broadcast():
+    model = keras.models.Sequential([keras.layers.Dense(1, input_shape=(3,))])
+    model.compile("sgd", lambda y_true, y_pred: (y_true[:, 0] - y_pred) ** 2)
+    with pytest.raises(ModelError, match=r"each pair of samples.*flatten both"):
+        model.fit(np.ones((4, 3)), np.ones(4), verbose=0)
