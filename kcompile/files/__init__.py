@@ -8,7 +8,7 @@ from kcompile.files.loading import (
     model_from_json,
     model_from_yaml,
 )
-from kcompile.files.writer import json_as_yaml, save, save_weights, to_json, to_yaml
+from kcompile.files.writer import json_as_yaml, save, save_space, save_weights, to_json, to_yaml
 
 __all__ = [
     "converted_weights",
@@ -19,6 +19,7 @@ __all__ = [
     "model_from_json",
     "model_from_yaml",
     "save",
+    "save_space",
     "save_weights",
     "to_json",
     "to_yaml",

@@ -81,6 +81,11 @@ def configuration(model: Any, dialect: Dialect) -> tuple[Config, Config]:
     return made, writer.ours
 
 
+def layer_entry(layer: Any) -> Config:
+    """A layer alone, in the words of Keras 3."""
+    return _Writer("keras3", True).layer(layer, True, "")
+
+
 def in_archive(made: Config) -> Config:
     """A model in the words of tf.keras as its .keras files have it, which name a class of every tf.keras."""
     kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
@@ -233,6 +238,12 @@ class _Writer:
             made["layer"]["config"]["trainable"] = layer.forward_layer.trainable
         if kind == "Discretization" and not self.keras3 and made["bin_boundaries"] is not None:
             made["num_bins"] = None  # tf.keras takes one of both
+        if (
+            kind in ("HashedCrossing", "Hashing")
+            and made["output_mode"] == "int"
+            and layer.whole_dtype is None
+        ):
+            made["dtype"] = "int64"  # Keras takes no type of floats for bins
         if kind in ("IntegerLookup", "StringLookup"):  # whose newer arguments not every Keras has
             made = {
                 k: v for k, v in made.items() if (k, v) not in (("salt", None), ("oov_method", "floormod"))

@@ -40,9 +40,11 @@ def take_lines(label: str, config: dict[str, Any], custom: Mapping[str, Any], pr
         )
 
 
-def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5) -> set[str]:
+def from_archive(
+    entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5, room: str = "layers"
+) -> set[str]:
     """Complete a configuration by what a .keras file has beside it. Gives the paths of the arrays that were
-    taken. Raises ModelError for a vocabulary of no layer."""
+    taken. room: the group of the layers. Raises ModelError for a vocabulary of no layer."""
     taken: set[str] = set()
     known: set[str] = set()
 
@@ -52,7 +54,7 @@ def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5
         taken.update((path, path.replace("/vars/", "/_lookup_layer/vars/")))
         return _read(file, path)
 
-    for group, kind, config in _grouped(entry, ""):
+    for group, kind, config in _grouped(entry, "", room):
         if kind in LOOKUPS:
             known.update(f"assets/{group}/{inner}vocabulary.txt" for inner in ("", "_lookup_layer/"))
         if kind in LOOKUPS and config.get("vocabulary") is None:
@@ -64,6 +66,9 @@ def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5
             array(f"{group}/vars/idf_weights")  # the configuration says them
         elif kind == "Discretization" and config.get("bin_boundaries") is None:
             _take_summary(config, array(f"{group}/vars/0"))
+        elif kind == "Normalization" and room != "layers" and config.get("mean") is None:
+            found = [array(f"{group}/vars/{place}") for place in (0, 1)]
+            config["mean"], config["variance"] = (None if x is None else x.ravel().tolist() for x in found)
     if strange := sorted(set(assets) - known):
         raise ModelError(
             describe(file.name, "vocabularies of its lookup layers", ", ".join(map(repr, strange[:5])))
@@ -148,7 +153,9 @@ def _take_summary(config: Any, summary: np.ndarray | None) -> None:
         config["bin_boundaries"] = boundaries(np.asarray(summary, np.float32), bins)
 
 
-def _grouped(entry: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _grouped(
+    entry: Mapping[str, Any], prefix: str, room: str = "layers"
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The layers of models in a configuration: the groups where Keras 3 has what belongs to them, class and
     configuration. Layers that others hold are not among them."""
     config = entry.get("config")
@@ -162,7 +169,7 @@ def _grouped(entry: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, 
         name = snake_case("Functional" if kind == "Model" else kind, "keras3")
         number = used.get(name, 0)
         used[name] = number + 1
-        group = f"{prefix}layers/{name}_{number}" if number else f"{prefix}layers/{name}"
+        group = f"{prefix}{room}/{name}_{number}" if number else f"{prefix}{room}/{name}"
         yield group, kind, inner
         yield from _grouped(layer, f"{group}/")
 

@@ -8,22 +8,21 @@ wrote it, and, where the file has one, its training configuration with the optim
 from __future__ import annotations
 
 import math
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kcompile.files import learned, own_classes, reader, weights
+from kcompile.files import feature_spaces, learned, own_classes, reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compile_configs import translate_compile_config
 from kcompile.files.configs import MODELS, dtype_of, translate_model
 from kcompile.files.optimizer_state import OWN_STATE, load_optimizer, load_state_beside
-from kcompile.files.problems import Problems
+from kcompile.files.problems import Problems, last_resort
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.sharing import HELD, mark_said
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
@@ -73,7 +72,7 @@ def load(
     elif kind not in ("hdf5", "zip", "text"):
         reader.check_kind(file, "hdf5")
     custom = custom_names(custom_objects)
-    with custom_object_scope(custom), _last_resort(file, custom):
+    with custom_object_scope(custom), last_resort(file, custom):
         if kind == "zip":
             model = _load_keras(file, backend, custom, compile, isolated)
         elif kind == "hdf5":
@@ -85,43 +84,6 @@ def load(
         if weights is not None:
             _load_weights(model, weights, None, isolated=isolated)
         return model
-
-
-@contextmanager
-def _last_resort(file: PathLike, custom: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Make every error name the file, and quote little of it. A configuration may be wrong in ways that
-    nobody foresaw: an unexpected error is the file's fault, unless the user's code raised it."""
-    own = {getattr(value, "__module__", None) for value in (custom or {}).values()}
-    try:
-        yield
-    except KcompileError as error:
-        text = re.sub(r"(\S{300})\S+", r"\1...", str(error))
-        raise type(error)(text if str(file) in text else f"{file}: {text}") from error.__cause__
-    except (
-        TypeError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        RuntimeError,
-        ArithmeticError,
-        MemoryError,
-        AssertionError,
-    ) as error:
-        if _passed(error, own):
-            raise
-        raise ModelError(
-            f"{file}: the file is damaged, or no model: {type(error).__name__}: {str(error)[:1000]}"
-        ) from error
-
-
-def _passed(error: BaseException, own: Collection[Any]) -> bool:
-    """Whether an error went through functions of these modules."""
-    frame = error.__traceback__
-    while frame is not None:
-        if frame.tb_frame.f_globals.get("__name__") in own:
-            return True
-        frame = frame.tb_next
-    return False
 
 
 # ---------------------------------------------------------------- formats
@@ -144,6 +106,8 @@ def _load_keras(
         ours = metadata.get("kcompile")
         if isinstance(ours, Mapping):
             entry, vintage = _restore(entry, ours), OURS
+        if entry.get("class_name") == feature_spaces.KIND:
+            return feature_spaces.read(entry, archive, vintage.semantics, custom)
         taken = learned.from_archive(entry, archive.assets, archive.weights)
         model = _build(entry, vintage, custom, file, True)
         weights.load_by_path(model, archive.weights, known=taken)
@@ -521,7 +485,7 @@ def load_weights(
         weights.load_in_order(model, reader.read_arrays(path), str(path))
         return
     vintage = Vintage((2,), False, backend) if backend else None
-    with _last_resort(path):
+    with last_resort(path):
         _load_weights(model, path, vintage, by_name, skip_mismatch, isolated, reshape)
 
 
@@ -596,5 +560,5 @@ def model_from_yaml(text: str, custom_objects: Custom = None) -> Any:
 
 def _from_text(value: Any, name: str, custom_objects: Custom) -> Any:
     custom = custom_names(custom_objects)
-    with custom_object_scope(custom), _last_resort(name, custom):
+    with custom_object_scope(custom), last_resort(name, custom):
         return _with_weights(_entry(value, name), name, None, None, custom)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kcompile.files import emit, keras2_words, own_classes, weights
+from kcompile.files import emit, feature_spaces, keras2_words, own_classes, weights
 from kcompile.files.optimizer_state import OWN_STATE
 from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
@@ -28,7 +28,7 @@ from kcompile.keras.optimizer_variables import in_order_of_tf
 from kcompile.keras.optimizers import SGD
 from kcompile.keras.utils.hdf5_dict import in_parts
 from kcompile.keras.utils.serialization import serialize
-from kcompile_runtime.errors import InputError, ModelError, describe
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.replacing import replacing
 from kcompile_runtime.texts import printable
 
@@ -191,24 +191,47 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool, words: Wo
         config["compile_config"] = _own_compile(model) if own else compiled
         if ours is not None:
             ours["compile"] = emit.own_compile_config(model)
-    saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
-    metadata: dict[str, Any] = {"keras_version": words.version, "date_saved": saved}
+    metadata = _metadata(words)
     if ours is not None:  # a class of the user's is read by its own from_config
         metadata["kcompile"] = ours
-    data = io.BytesIO()
     trained = [] if compiled is None else model.compile_arguments.trainable
     state = None if compiled is None else model.optimizer.stored_state(trained)
     if compiled is not None and words is not ARCHIVE:
         state = _in_order_of_tf(model.optimizer, trained)
-    _hdf5(data, lambda h: _by_path(model, h, state))
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("metadata.json", _text(metadata))
-        archive.writestr("config.json", _text(config))
-        archive.writestr("model.weights.h5", data.getbuffer())
+    _archive(file, metadata, config, lambda h: _by_path(model, h, state))
 
 
 def _own_compile(model: Any) -> Any:
     return own_classes.written(model.get_compile_config(), serialize)
+
+
+def save_space(space: Any, path: PathLike) -> None:
+    """A FeatureSpace of Keras 3, in a .keras file. Raises InputError for another suffix, UnsupportedError for
+    what is in no such file, OSError."""
+    if Path(path).suffix != ".keras":
+        raise InputError(describe("FeatureSpace.save: filepath", "the suffix .keras", str(path)))
+    if ARCHIVES.get(space.vintage) is not ARCHIVE:
+        raise UnsupportedError(
+            "FeatureSpace.save is supported in Keras 3. Save the model over get_inputs(), which has its "
+            "layers, or keep json.dumps(space.get_config()) for FeatureSpace.from_config"
+        )
+    config, metadata = feature_spaces.configuration(space), _metadata(ARCHIVE)
+    _write(path, True, lambda file: _archive(file, metadata, config, lambda h: h.create_group("vars")))
+
+
+def _metadata(words: Words) -> dict[str, Any]:
+    saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
+    return {"keras_version": words.version, "date_saved": saved}
+
+
+def _archive(file: IO[bytes], metadata: Any, config: Any, fill: Callable[[Any], Any]) -> None:
+    """The parts of a .keras file."""
+    data = io.BytesIO()
+    _hdf5(data, fill)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("metadata.json", _text(metadata))
+        archive.writestr("config.json", _text(config))
+        archive.writestr("model.weights.h5", data.getbuffer())
 
 
 def _of_class(model: Any) -> dict[str, Any]:

@@ -26,9 +26,11 @@ from kcompile.keras.layers.preprocessing import (
     StringLookup,
 )
 from kcompile.keras.layers.registry import deserialize
+from kcompile.keras.saving import files
 from kcompile.keras.settings import get_uid
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import gives_batches
+from kcompile_runtime.checks import check_path
 from kcompile_runtime.errors import InputError, KindError, ModelError, UnsupportedError, describe
 
 __all__ = ["Cross", "Feature", "FeatureSpace"]
@@ -374,11 +376,10 @@ class FeatureSpace(Layer):
         return made
 
     def save(self, filepath: Any) -> None:
-        """Refused: raises UnsupportedError."""
-        raise UnsupportedError(
-            "FeatureSpace.save is not supported. Save the model over get_inputs(), which has its layers, or "
-            "keep json.dumps(space.get_config()) for FeatureSpace.from_config"
-        )
+        """Write a .keras file, which `load_model` reads, and Keras 3. Raises UnsupportedError in tf.keras,
+        and for columns that functions prepare, InputError for another suffix, OSError."""
+        self._ready()
+        files().save_space(self, check_path("FeatureSpace.save: filepath", filepath))
 
 
 def _batched(rows: list[np.ndarray]) -> list[np.ndarray]:

@@ -230,7 +230,8 @@ def load_model(
                 _copy(filepath, file)
             return load_model(path, custom_objects, compile, safe_mode)
     model = files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
-    if compile and model.trainer.arguments is None and files().lacks_training(filepath):
+    untrained = hasattr(model, "trainer") and model.trainer.arguments is None
+    if compile and untrained and files().lacks_training(filepath):
         warnings.warn(
             f"{filepath}: no training configuration was found, and the model is not compiled. Compile it",
             stacklevel=2,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kcompile import keras3
+from kcompile import keras3, tf_keras
 from kcompile.keras.pipelines import Dataset
-from kcompile_runtime.errors import KcompileError, ModelError, UnsupportedError
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError
 
 Space = keras3.utils.FeatureSpace
 DATA: dict[str, Any] = {
@@ -85,4 +86,17 @@ def test_wrong_spaces() -> None:
     with pytest.raises(KcompileError, match="no 'b'"):
         Space({"a": "float", "b": "float"})({"a": np.ones(2)})
     with pytest.raises(UnsupportedError, match="from_config"):
-        Space({"a": "float"}).save("unused.keras")
+        tf_keras.utils.FeatureSpace({"a": "float"}).save("unused.keras")
+
+
+def test_a_space_is_the_same_in_a_file(tmp_path: Path) -> None:
+    made = space()
+    made.adapt(DATA)
+    made.save(tmp_path / "space.keras")
+    again = keras3.models.load_model(tmp_path / "space.keras")
+    assert isinstance(again, Space)
+    np.testing.assert_array_equal(again(DATA), made(DATA))
+    model = keras3.Model(again.get_inputs(), keras3.layers.Dense(1)(again.get_encoded_features()))
+    assert model.predict(DATA, verbose=0).shape == (4, 1)
+    with pytest.raises(InputError, match="the suffix"):
+        made.save(tmp_path / "space.h5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,27 @@ def test_columns_of_every_kind(ours: Any, theirs: Any, mode: str) -> None:
         assert [name for name, _ in mine] == [name for name, _ in right]
         for (name, y), (_, wanted) in zip(mine, right):
             np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_spaces_in_files_go_both_ways(tmp_path: Path) -> None:
+    results = []
+    for library, data in ((keras3, DATA), (keras, tf.data.Dataset.from_tensor_slices(DATA))):
+        space = library.utils.FeatureSpace
+        features = {
+            "age": space.integer_categorical(num_oov_indices=1),
+            "chol": "float_normalized",
+            "rest": "float_normalized",
+            "thal": "string_categorical",
+            "slope": "float",
+            "code": space.string_hashed(7),
+            "old": space.float_discretized(num_bins=5),
+        }
+        made = space(features=features, crosses=[("age", "thal")], crossing_dim=12)
+        made.adapt(data)
+        made.save(tmp_path / f"{library.__name__}.keras")
+        other = keras if library is keras3 else keras3
+        columns = {name: DATA[name][:, None] for name in features}
+        again = other.models.load_model(tmp_path / f"{library.__name__}.keras")
+        results += [np.asarray(made(columns)), np.asarray(again(columns))]
+    for one in results[1:]:
+        np.testing.assert_allclose(one, results[0], rtol=1e-5, atol=1e-6)
