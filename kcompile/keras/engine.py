@@ -442,7 +442,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             running(self.vintage),
             scope(self),
             trace.mode(
-                given.pop("training", None),
+                trace.told_or_default(given.pop("training", None), self.call),
                 not self.trainable,
                 self.semantics.moving_statistics == "all flags",
             ),

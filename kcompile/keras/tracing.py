@@ -6,6 +6,7 @@ and in the trace the losses of layers, the updates of variables, and which varia
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,6 +117,7 @@ class Trace:
         self.assigned: set[Variable] = set()
         self.stepping = False
         self.untold = False
+        self._told_inside = False  # of a call inside, somebody said whether this is training
         self.top: Any = None
         self.fed: set[int] = set()
         self.added: dict[Any, list[Tensor]] = {}
@@ -216,14 +218,23 @@ class Trace:
     ) -> Iterator[None]:
         """Inside the `with`, another training flag (None: the same), and updates left out where `frozen`,
         or also where they are outside (inherited)."""
-        outer = self.training, self.frozen
+        outer = self.training, self.frozen, self._told_inside
         self.training = self.training if training is None else bool(training)
+        self._told_inside = self._told_inside or training is not None
         self.frozen = frozen or (inherited and self.frozen)
         try:
             with tracing(self.graph):
                 yield
         finally:
-            self.training, self.frozen = outer
+            self.training, self.frozen, self._told_inside = outer
+
+    def told_or_default(self, given: bool | None, call: Callable[..., Any]) -> bool | None:
+        """What a call is told of training: as it is given, else what `call` has for a default, where nobody
+        around it says either; else None."""
+        if given is not None or self._told_inside or not (self.stepping or self.untold):
+            return given
+        default = getattr(inspect.signature(call).parameters.get("training"), "default", None)
+        return default if isinstance(default, bool) else None
 
     @contextmanager
     def measuring(self) -> Iterator[None]:

@@ -142,6 +142,33 @@ def test_batches_of_several_numbers_of_samples(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.get_weights()[0], kept[0])
 
 
+@BOTH
+def test_training_is_what_a_call_has_for_a_default_where_nobody_says(edition: Any) -> None:
+    mean = keras3.ops.mean if edition is keras3 else tf_keras.backend.mean
+
+    class Told(edition.layers.Layer):  # type: ignore[name-defined, misc]
+        def call(self, x: Any, training: bool = True) -> Any:
+            return x + 10.0 if training else x
+
+    class Own(edition.Model):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.told = Told()
+            self.within = edition.Sequential([edition.Input((3,)), Told()])
+
+        def call(self, x: Any, training: bool = True) -> Any:
+            return self.told(x) + (100.0 if training else 0.0)
+
+        def test_step(self, data: Any) -> Any:
+            calls = [self(data), self(data, training=False), self.told(data), self.within(data)]
+            return {f"of_{k}": mean(y - data) for k, y in enumerate(calls)}
+
+    model = interpreted(Own())
+    model.compile("sgd", "mse")
+    found = model.evaluate(X, verbose=0, return_dict=True)
+    assert [round(float(v), 3) for v in found.values()] == [110.0, 0.0, 10.0, 10.0]
+
+
 def test_parts_that_each_sample_takes_of_its_own() -> None:
     from kcompile.tensorflow.functions import gather
 
