@@ -77,8 +77,10 @@ def from_keras(model: Any, examples: Any = None) -> Any:
             made = models.model_from_config(translated)
     for ours, theirs in pairs(made, model):
         ours.assign(value_of(theirs))
-    for ours, theirs in layers_of(made, model):  # configurations of models of tf.keras lack their own
+    for ours, theirs in flagged_of(made, model):  # configurations of models of tf.keras lack their own
         ours.trainable = bool(theirs.trainable)
+        if getattr(ours, "adapters", ()):
+            ours.lora_alpha = theirs.lora_alpha  # which not all layers of Keras have of their configuration
     if steps:
         made.compile()  # what it trains by is in its steps
     if arguments is not None:
@@ -270,6 +272,13 @@ def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
         live = getattr(theirs, name, getattr(theirs, f"_{name}", None))
         for mine, other in zip(held_by(ours, name), [] if live is None else as_list(live)):
             yield from layers_of(mine, other)
+
+
+def flagged_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
+    """What has a flag `trainable`: the layers, and then, in Keras 3, the weights, whose flags layers set."""
+    yield from layers_of(ours, theirs)
+    if ours.semantics.trained_weights == "own flag":
+        yield from pairs(ours, theirs)
 
 
 def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:

@@ -245,13 +245,13 @@ def _compiled_as(model: Any) -> tuple[Any, ...]:
 
 
 def _flags(ours: Any, theirs: Any) -> Iterator[tuple[Any, bool]]:
-    """Each layer of ours with the live one's flag."""
-    return ((mine, bool(layer.trainable)) for mine, layer in live.layers_of(ours, theirs))
+    """Each layer and weight of ours with the live one's flag."""
+    return ((mine, bool(layer.trainable)) for mine, layer in live.flagged_of(ours, theirs))
 
 
 def _set_flags(ours: Any, theirs: Any) -> None:
-    """Give the live layers the flags of ours."""
-    for layer, wanted in [(layer, mine.trainable) for mine, layer in live.layers_of(ours, theirs)]:
+    """Give the live layers and weights the flags of ours."""
+    for layer, wanted in [(layer, mine.trainable) for mine, layer in live.flagged_of(ours, theirs)]:
         layer.trainable = wanted
 
 

@@ -405,9 +405,12 @@ def _container(layer: Any, group: Any) -> None:
 
 
 def _own(layer: Any, group: Any) -> None:
-    """The layer's own weights, or what its class stores instead."""
+    """The layer's own weights, adapters as a part of what they adapt; or what its class stores instead."""
     if not own_classes.stores(layer):
-        return _vars(group, weights.own_variables(layer), layer.name)
+        adapted = getattr(layer, layer.adapted) if getattr(layer, "adapters", ()) else None
+        own = weights.own_variables(layer)
+        own = [v if v is not adapted else Variable(layer.merged(), v.path) for v in own]
+        return _vars(group, own, layer.name)
     store: dict[str, Any] = {}
     layer.save_own_variables(store)
     _vars(group, (), layer.name)

@@ -240,8 +240,6 @@ _CONVNEXT = (
 # Arguments that our layers do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
-    "lora_rank": (None,),
-    "lora_alpha": (None,),
     "groups": (1,),
     "implementation": (1,),  # of locally connected layers: others have other weights
     "synchronized": (False, None),

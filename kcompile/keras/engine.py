@@ -205,8 +205,10 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        """After Keras 2, it is set for all layers inside too."""
+        """After Keras 2, it is set for all layers inside too, and in Keras 3 for each variable."""
         self._is_trainable = self.flag("trainable", value)
+        for variable in self._trainable if self.semantics.trained_weights == "own flag" else ():
+            variable.trainable = self._is_trainable
         if self.semantics.trainable_of_model == "each layer":
             for layer in self.inside:
                 layer.trainable = value

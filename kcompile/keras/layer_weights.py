@@ -208,12 +208,18 @@ class Weights(Arguments):
     @property
     def flagged_weights(self) -> list[Variable]:
         """The weights whose own layer is trainable, whatever is said of the layers around it."""
-        own = self._trainable if self.trainable else []
+        own = self._flagged if self.trainable else []
         return [*own, *(v for layer in self.inside for v in layer.flagged_weights)]
 
     @property
+    def _flagged(self) -> list[Variable]:
+        """The weights that are trained if the layer is; in Keras 3 a variable has a flag of its own."""
+        own = self.semantics.trained_weights == "own flag"
+        return [v for v in self._trainable if v.trainable] if own else list(self._trainable)
+
+    @property
     def trainable_weights(self) -> list[Variable]:
-        return list(self._trainable) if self.trainable else []
+        return self._flagged if self.trainable else []
 
     @trainable_weights.setter
     def trainable_weights(self, variables: Sequence[Variable]) -> None:
@@ -222,7 +228,8 @@ class Weights(Arguments):
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        return [*([] if self.trainable else self._trainable), *self._non_trainable]
+        trained = {id(v) for v in (self._flagged if self.trainable else ())}
+        return [v for v in (*self._trainable, *self._non_trainable) if id(v) not in trained]
 
     @property
     def state_variables(self) -> list[Variable]:
@@ -231,8 +238,8 @@ class Weights(Arguments):
 
     @property
     def weights(self) -> list[Variable]:
-        """The trainable ones first."""
-        return self.trainable_weights + self.non_trainable_weights
+        """Those that were made to be trained first."""
+        return [*self._trainable, *self._non_trainable]
 
     def get_weights(self) -> list[np.ndarray]:
         return [v.numpy() for v in self.weights]

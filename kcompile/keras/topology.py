@@ -8,8 +8,9 @@ of equal depth, that of their consumers. (A layer called twice that counts or av
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kcompile_runtime.errors import ModelError, describe
 
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from kcompile.keras.engine import Layer
     from kcompile.keras.tensors import KerasTensor, Node
 
+trainers: weakref.WeakSet[Any] = weakref.WeakSet()  # of all models that there are
 MAX_RUNS = 16_384  # layers that run when a model does: those of a model inside run in each of its calls
+
+
+def tell_models(layer: Layer) -> None:
+    """Their graphs are out of date where the layer is among theirs: it has other weights now."""
+    mine = {id(v) for v in layer.weights}
+    for trainer in list(trainers):
+        if any(id(v) in mine for v in trainer.model.weights):
+            trainer.changed(("predict", "test", "train"))
 
 
 def count_runs(owner: str, nodes: Sequence[Node]) -> int:

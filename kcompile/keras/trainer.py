@@ -34,6 +34,7 @@ from kcompile.keras.step_data import Signature, packed, weighted
 from kcompile.keras.stored import leaves, len_of, whole
 from kcompile.keras.target_tensors import check_targets, held_labels
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
+from kcompile.keras.topology import trainers
 from kcompile.keras.trainer_feeds import Data, Feed, OfData, Validation, refuse
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, gives_batches
@@ -106,6 +107,7 @@ class Trainer(OfData):
         self.compiled_steps: CompiledSteps | None = None
         self.by_steps: bool | None = None  # see `needs_steps`; None: not known yet
         self._forget_steps()
+        trainers.add(self)
 
     def _forget_steps(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:
         """Drop the traces of the model's own steps."""

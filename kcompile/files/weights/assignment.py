@@ -70,6 +70,10 @@ class Assignment:
         if arrays is not None:
             self._take(part, arrays)
 
+    def part_of_kernel(self, layer: Any) -> None:
+        """Make adapters zeros, which archives hold as a part of the kernel."""
+        self.values += [(v, np.zeros(v.shape, v.dtype)) for v in getattr(layer, "adapters", ())]
+
     def _problem(self, part: Part, stored: Sequence[Stored]) -> tuple[str, str, str] | None:
         """Before a byte is read: why these arrays cannot be the part's, as (what, expected, found)."""
         label = part.layer.label

@@ -80,6 +80,7 @@ def _by_attribute(model: Any, assignment: Assignment, taken: set[str]) -> bool:
             assignment.mismatch(layer.label, f"a group {path!r} in the file", "none")
         else:
             assignment.part(Part(layer, own), paths)
+            assignment.part_of_kernel(layer)
     others = ("optimizer", "seed_generator")
     left = [p for p in file.datasets if p not in taken and not any(word in p for word in others)]
     if left and not assignment.wrong:
@@ -122,6 +123,7 @@ def _load_group(
         paths = vars_of(assignment.file, group)
         taken.update(paths)
         assignment.part(Part(owner, own), paths)
+        assignment.part_of_kernel(layer)
     for place, part in held(layer):
         names = (f"{group}/{place}", f"{group}/_{place}")  # tf.keras has private attributes
         path = next((path for path in names if path in assignment.file.filled), None)

@@ -73,6 +73,7 @@ def own_variables(layer: Any) -> Variables:
         return [*layer._trainable, *layer._non_trainable]
     others = {id(v) for _, part in held(layer) for v in part.weights}
     others -= {id(v) for v in getattr(layer, "repeated", ())}
+    others |= {id(v) for v in getattr(layer, "adapters", ())}  # which archives hold as a part of the kernel
     return [v for v in layer.weights if id(v) not in others]
 
 

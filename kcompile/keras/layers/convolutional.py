@@ -9,6 +9,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import spatial
 from kcompile.keras.engine import InputSpec, KerasShape
 from kcompile.keras.layers.kernel import KernelLayer, Weighted, known_channels
+from kcompile.keras.layers.low_rank import LowRank
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
 from kcompile_runtime.errors import ModelError, describe
@@ -77,7 +78,7 @@ class Sliding(Windowed):
         raise NotImplementedError
 
 
-class _Conv(Sliding, KernelLayer):
+class _Conv(Sliding, LowRank, KernelLayer):
     """activation(convolution of x with kernel [spatial..., channels, filters] + bias).
 
     (filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, groups=1,
@@ -112,10 +113,11 @@ class _Conv(Sliding, KernelLayer):
                 )
             )
         self.add_kernel((*self.kernel_size, channels // self.groups, self.filters))
+        self.add_adapters()
 
     def product(self, x: Tensor) -> Tensor:
         padding = pads(self.padding, x.shape[1:-1], self.kernel_size, self.strides, self.dilation_rate)
-        kernel = self.kernel.__tensor__(x.graph)
+        kernel = self.kernel_in(x.graph)
         return ops.conv(x, kernel, self.strides, padding, self.dilation_rate, self.groups)
 
 

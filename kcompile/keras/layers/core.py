@@ -12,6 +12,7 @@ from kcompile.ir.types import numel
 from kcompile.keras import activations, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
 from kcompile.keras.layers.kernel import KernelLayer
+from kcompile.keras.layers.low_rank import LowRank
 from kcompile.keras.operands import sizes
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_to_last
@@ -29,14 +30,15 @@ __all__ = [
 ]
 
 
-class Dense(KernelLayer):
+class Dense(LowRank, KernelLayer):
     """activation(x @ kernel + bias), along the last axis of x [batch, ..., inputs].
 
     Dense(units, activation=None, use_bias=True, kernel_initializer="glorot_uniform", ...): the
-    arguments after units are those of `KernelLayer`.
+    arguments after units are those of `KernelLayer`. lora_rank, lora_alpha: `LowRank`.
     """
 
     supports_masking = True
+    alpha_is_of_calls = True
 
     def __init__(self, units: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,11 +47,12 @@ class Dense(KernelLayer):
     def build(self, input_shape: KerasShape) -> None:
         InputSpec(min_ndim=2).check(input_shape)
         self.add_kernel((input_shape[-1], self.units))
+        self.add_adapters()
         self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
 
     def call(self, x: Tensor) -> Tensor:
         rows = ops.reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
-        product = self.add_bias(ops.matmul(rows, self.kernel))
+        product = self.add_bias(ops.matmul(rows, self.kernel_in(x.graph)))
         return self.activation(ops.reshape(product, (*x.shape[:-1], self.units)))
 
 

@@ -12,7 +12,8 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.engine import InputSpec, KerasShape, is_integer
 from kcompile.keras.initializers import VarianceScaling
-from kcompile.keras.layers.kernel import Weighted, known_channels
+from kcompile.keras.layers.kernel import known_channels
+from kcompile.keras.layers.low_rank import LowRank
 from kcompile.keras.operands import sizes
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
@@ -22,7 +23,7 @@ __all__ = ["EinsumDense"]
 _FORM = re.compile(r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?")
 
 
-class EinsumDense(Weighted):
+class EinsumDense(LowRank):
     """activation(einsum(equation, x, kernel) + bias).
 
     equation: "ab,bc->ac", also with `...` before or behind the letters of x and of the result. output_shape:
@@ -110,6 +111,7 @@ class EinsumDense(Weighted):
             first = min(map(result.index, self.bias_axes))
             bias = [known[name] if name in self.bias_axes else 1 for name in result[first:]]
             self.bias = self.add("bias", [*bias, *(1 for _ in range(elided if self._right else 0))])
+        self.add_adapters()
         self.input_spec = InputSpec(ndim=len(input_shape))
 
     def _known(self, input_shape: KerasShape, places: dict[str, int], before: int) -> dict[str, Any]:
@@ -151,5 +153,5 @@ class EinsumDense(Weighted):
         return fill
 
     def call(self, x: Tensor) -> Tensor:
-        y = ops.einsum(self.equation, x, self.kernel.__tensor__(x.graph))
+        y = ops.einsum(self.equation, x, self.kernel_in(x.graph))
         return self.activation(y if self.bias is None else y + self.bias)

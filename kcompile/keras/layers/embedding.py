@@ -8,7 +8,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import FLOATS, numel
 from kcompile.keras.engine import KerasShape, as_list
-from kcompile.keras.layers.kernel import Weighted
+from kcompile.keras.layers.low_rank import LowRank
 from kcompile.keras.settings import dtype_name
 from kcompile_runtime.errors import ModelError, describe
 
@@ -18,7 +18,7 @@ __all__ = ["Embedding", "ReversibleEmbedding"]
 WHOLE = ("int32", "int64", "uint32", "uint8")
 
 
-class Embedding(Weighted):
+class Embedding(LowRank):
     """Numbers [batch, ...] to rows of a table [input_dim, output_dim]: [batch, ..., output_dim].
 
     mask_zero: 0 stands for padding, and the output has a mask. input_length: the length of the
@@ -27,6 +27,8 @@ class Embedding(Weighted):
     """
 
     wants_floats = False
+    adapted = "embeddings"
+    alpha_is_of_calls = True
 
     def __init__(
         self,
@@ -76,9 +78,15 @@ class Embedding(Weighted):
                 )
             )
         self.embeddings = self.add("embeddings", (self.input_dim, self.output_dim))
+        self.add_adapters()
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.gather(as_tensor(x.graph, self.embeddings), ops.cast(x, "int32"))
+        numbers = ops.cast(x, "int32")
+        y = ops.gather(as_tensor(x.graph, self.embeddings), numbers)
+        if not self.adapters:
+            return y
+        rows = ops.gather(as_tensor(x.graph, self.adapters[0]), numbers)
+        return self.plus_adapters(y, rows)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         return ops.not_equal(ops.cast(inputs, "int32"), 0) if self.mask_zero else None
@@ -140,10 +148,10 @@ class ReversibleEmbedding(Embedding):
         self._backwards = self.flag("reverse", reverse)
         if not self._backwards:
             return super().call(x)
-        table = self.embeddings if self.reverse_embeddings is None else self.reverse_embeddings
-        kernel, dtype = as_tensor(x.graph, table), self.reverse_dtype or self.dtype
+        other, dtype = self.reverse_embeddings, self.reverse_dtype or self.dtype
+        kernel = self.kernel_in(x.graph) if other is None else as_tensor(x.graph, other)
         rows = ops.reshape(ops.cast(x, dtype), (numel(x.shape[:-1]), x.shape[-1]))
-        y = ops.matmul(rows, ops.cast(kernel, dtype), transpose_b=self.reverse_embeddings is None)
+        y = ops.matmul(rows, ops.cast(kernel, dtype), transpose_b=other is None)
         y, cap = ops.reshape(y, (*x.shape[:-1], self.input_dim)), self.logit_soft_cap
         return y if cap is None else ops.tanh(y / cap) * cap
 
