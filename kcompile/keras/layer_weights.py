@@ -238,8 +238,10 @@ class Weights(Arguments):
 
     @property
     def weights(self) -> list[Variable]:
-        """Those that were made to be trained first."""
-        return [*self._trainable, *self._non_trainable]
+        """The trainable ones first; those that were made to be, where a variable alone is frozen."""
+        if len(self._flagged) < len(self._trainable):
+            return [*self._trainable, *self._non_trainable]
+        return self.trainable_weights + self.non_trainable_weights
 
     def get_weights(self) -> list[np.ndarray]:
         return [v.numpy() for v in self.weights]
