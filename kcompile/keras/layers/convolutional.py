@@ -9,7 +9,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import spatial
 from kcompile.keras.engine import InputSpec, KerasShape
 from kcompile.keras.layers.kernel import KernelLayer, Weighted, known_channels
-from kcompile.keras.layers.low_rank import LowRank
+from kcompile.keras.layers.low_rank import _LowRank
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
 from kcompile_runtime.errors import ModelError, describe
@@ -78,7 +78,7 @@ class Sliding(Windowed):
         raise NotImplementedError
 
 
-class _Conv(Sliding, LowRank, KernelLayer):
+class _Conv(Sliding, _LowRank, KernelLayer):
     """activation(convolution of x with kernel [spatial..., channels, filters] + bias).
 
     (filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, groups=1,

@@ -12,7 +12,7 @@ from kcompile.ir.types import numel
 from kcompile.keras import activations, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
 from kcompile.keras.layers.kernel import KernelLayer
-from kcompile.keras.layers.low_rank import LowRank
+from kcompile.keras.layers.low_rank import _LowRank
 from kcompile.keras.operands import sizes
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_to_last
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 
-class Dense(LowRank, KernelLayer):
+class Dense(_LowRank, KernelLayer):
     """activation(x @ kernel + bias), along the last axis of x [batch, ..., inputs].
 
     Dense(units, activation=None, use_bias=True, kernel_initializer="glorot_uniform", ...): the
-    arguments after units are those of `KernelLayer`. lora_rank, lora_alpha: `LowRank`.
+    arguments after units are those of `KernelLayer`. lora_rank, lora_alpha: `_LowRank`.
     """
 
     supports_masking = True

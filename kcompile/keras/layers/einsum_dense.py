@@ -13,7 +13,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras.engine import InputSpec, KerasShape, is_integer
 from kcompile.keras.initializers import VarianceScaling
 from kcompile.keras.layers.kernel import known_channels
-from kcompile.keras.layers.low_rank import LowRank
+from kcompile.keras.layers.low_rank import _LowRank
 from kcompile.keras.operands import sizes
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
@@ -23,7 +23,7 @@ __all__ = ["EinsumDense"]
 _FORM = re.compile(r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?")
 
 
-class EinsumDense(LowRank):
+class EinsumDense(_LowRank):
     """activation(einsum(equation, x, kernel) + bias).
 
     equation: "ab,bc->ac", also with `...` before or behind the letters of x and of the result. output_shape:

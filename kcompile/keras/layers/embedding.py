@@ -8,7 +8,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import FLOATS, numel
 from kcompile.keras.engine import KerasShape, as_list
-from kcompile.keras.layers.low_rank import LowRank
+from kcompile.keras.layers.low_rank import _LowRank
 from kcompile.keras.settings import dtype_name
 from kcompile_runtime.errors import ModelError, describe
 
@@ -18,7 +18,7 @@ __all__ = ["Embedding", "ReversibleEmbedding"]
 WHOLE = ("int32", "int64", "uint32", "uint8")
 
 
-class Embedding(LowRank):
+class Embedding(_LowRank):
     """Numbers [batch, ...] to rows of a table [input_dim, output_dim]: [batch, ..., output_dim].
 
     mask_zero: 0 stands for padding, and the output has a mask. input_length: the length of the

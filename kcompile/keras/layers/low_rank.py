@@ -21,7 +21,7 @@ from kcompile.keras.topology import tell_models
 from kcompile_runtime.errors import KeywordError, ModelError, NotBuiltError, UnsupportedError
 
 
-class LowRank(Weighted):
+class _LowRank(Weighted):
     """A layer whose kernel [..., inputs, outputs] may be adapted.
 
     lora_rank: of the adapters, which it has from the beginning; or `enable_lora` adds them later. lora_alpha:
