@@ -218,7 +218,9 @@ def reported(library: Any, cases: list[Case], data: str, k: int, eager: bool) ->
     x = library.layers.Input(p.shape[1:])
     layer = library.layers.Dense(p.shape[-1], use_bias=False, kernel_initializer="identity")
     model = library.models.Model(x, layer(x))
-    plain, weighted = ([made(library, c, f"{way}{i}") for i, c in enumerate(cases)] for way in "mw")
+    plain = [made(library, c, f"m{i}") for i, c in enumerate(cases)]
+    by_sample = [c for c in cases if c[1].get("axis") != 0]  # as weights are
+    weighted = [made(library, c, f"w{i}") for i, c in enumerate(by_sample)]
     loss = "sparse_categorical_crossentropy" if "sparse" in data else "mse"
     options = {"run_eagerly": True} if eager else {}
     model.compile(library.optimizers.SGD(0.01), loss, metrics=plain, weighted_metrics=weighted, **options)
@@ -237,7 +239,9 @@ def test_models_report_as_theirs(library: str, data: str) -> None:
     for k in range(len(weights(data, 1, 0))):
         cases = list(available(theirs, data))
         for case in list(cases):
-            if k and (library, case[0], case[1].get("average")) in AMISS:
+            # R2Score of Keras 3 asks a number for its truth where JAX traces it
+            traced = library == "keras" and case[1].get("num_regressors")
+            if traced or (k and (library, case[0], case[1].get("average")) in AMISS):
                 cases.remove(case)
                 continue
             try:
