@@ -6,7 +6,7 @@ nothing where models are compiled from graphs are refused by name, with what to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,13 +28,8 @@ REFUSED_OF_LAYERS = {
     "name_scope": "there are no scopes of names: layers name their weights",
 }
 REFUSED_OF_MODELS = {
-    "make_train_function": _LOOPS,
-    "make_test_function": _LOOPS,
-    "make_predict_function": _LOOPS,
     "compute_loss_and_updates": _LOOPS,
     "jax_state_sync": "there is no state of JAX's",
-    "get_state_tree": "use get_weights, and optimizer.variables",
-    "set_state_tree": "use set_weights",
     "stateless_compute_loss": _STATELESS,
     "get_quantization_layer_structure": _QUANTIZED,
     "distribute_strategy": "a model runs on one device, which its target names",
@@ -145,6 +140,50 @@ class ModelMembers:
         """`compile`, with the arguments of `get_compile_config`."""
         self.compile(**config)
 
+    compiled = Derived(lambda self: self.trainer.arguments is not None)
+
+    def make_train_function(self: Any, force: bool = False) -> None:
+        """Nothing, as training is compiled where it begins; force: anew, as after a change of `trainable`."""
+        if force:
+            self.structure_changed(("test", "train"))
+
+    def make_test_function(self: Any, force: bool = False) -> None:
+        """As `make_train_function`."""
+        self.make_train_function(force)
+
+    def make_predict_function(self: Any, force: bool = False) -> None:
+        """As `make_train_function`."""
+        if force:
+            self.structure_changed()
+
+    def get_state_tree(self: Any, value_format: str = "backend_tensor") -> dict[str, dict[str, Any]]:
+        """The values of all variables, as arrays in dicts by the parts of their paths. value_format: one of
+        Keras' two, which are the same here."""
+        self.one_of("get_state_tree: value_format", value_format, ("backend_tensor", "numpy_array"))
+        tree: dict[str, dict[str, Any]] = {}
+        for kind, variables in _states(self).items():
+            tree[kind] = {}
+            for variable in variables:
+                *parts, name = variable.path.split("/")
+                place = tree[kind]
+                for part in parts:
+                    place = place.setdefault(part, {})
+                place[name] = variable.array.copy()
+        return tree
+
+    def set_state_tree(self: Any, state_tree: Any) -> None:
+        """Write what `get_state_tree` gave, or some of it. Raises ModelError for a path that there is not."""
+        states, found = _states(self), []
+        for kind, values in state_tree.items():
+            known = {variable.path: variable for variable in states.get(kind, ())}
+            for path, value in _leaves(values):
+                if path not in known:
+                    wanted = f"paths of {kind}, as get_state_tree gives them"
+                    raise ModelError(describe(f"{self.label}: set_state_tree", wanted, repr(path)))
+                found.append((known[path], value))
+        for variable, value in found:
+            variable.assign(np.asarray(value))
+
     def get_weight_paths(self: Any) -> dict[str, Any]:
         """The weights by name."""
         return {v.name: v for v in self.weights}
@@ -166,6 +205,23 @@ class ModelMembers:
         path = kcompile.export(self, filepath, **options)
         if verbose:
             print(f"Saved artifact at '{path}'.")
+
+
+def _states(model: Any) -> dict[str, list[Any]]:
+    """The variables of a model, by what they are."""
+    optimizer = model.optimizer if model.compiled else None
+    return {
+        "trainable_variables": list(model.trainable_variables),
+        "non_trainable_variables": list(model.non_trainable_variables),
+        "optimizer_variables": [] if optimizer is None else list(optimizer.variables),
+        "metrics_variables": list(model.metrics_variables),
+    }
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        below = f"{path}/{name}" if path else name
+        yield from _leaves(value, below) if isinstance(value, dict) else [(below, value)]
 
 
 for _members, _names in ((LayerMembers, REFUSED_OF_LAYERS), (ModelMembers, REFUSED_OF_MODELS)):

@@ -24,6 +24,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.explain import explained
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.metric import Metric
+from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operands import leaves
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.settings import floatx, running
@@ -106,7 +107,7 @@ class Steps:
     def check_own_steps(self) -> None:
         """Raises UnsupportedError for what is taken over and not traced."""
         kind = type(self)
-        found = [name for name in NOT_TRACED if hasattr(kind, name)]
+        found = [n for n in NOT_TRACED if getattr(kind, n, None) is not getattr(ModelMembers, n, None)]
         if found:
             raise UnsupportedError(
                 f"{kind.__name__}: {', '.join(found)}: functions of one's own over batches are not "

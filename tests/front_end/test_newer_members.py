@@ -16,14 +16,57 @@ def test_members_that_mean_nothing_here_are_refused_by_name():
     for owner, name, remedy in (
         (layer, "quantized_call", "float32 or float64"),
         (layer, "stateless_call", "compile_jax"),
-        (model, "make_train_function", "train_step"),
-        (model, "get_state_tree", "get_weights"),
+        (model, "compute_loss_and_updates", "train_step"),
+        (model, "jax_state_sync", "JAX"),
     ):
         with pytest.raises(AttributeError, match=f"{name} is not supported: .*{remedy}"):
             getattr(owner, name)
         assert not hasattr(owner, name)
     with pytest.raises(ValueError, match=r"format: expected None or 'library'.*onnx"):
         model.export("m.onnx", format="onnx")
+
+
+def test_the_state_of_a_model_is_a_tree_of_its_variables():
+    """As Keras 3 gives it for the same model."""
+    dense = keras3.layers.Dense(2, name="a")
+    model = keras3.Sequential(
+        [keras3.Input((3,)), dense, keras3.layers.BatchNormalization(name="b")], name="s"
+    )
+    assert not model.compiled
+    model.compile("adam", "mse")
+    assert model.compiled
+    model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    tree = model.get_state_tree()
+    assert list(tree) == [
+        f"{kind}_variables" for kind in ("trainable", "non_trainable", "optimizer", "metrics")
+    ]
+    assert {k: list(v) for k, v in tree["trainable_variables"]["s"].items()} == {
+        "a": ["kernel", "bias"],
+        "b": ["gamma", "beta"],
+    }
+    assert list(tree["optimizer_variables"]["adam"])[:3] == [
+        "iteration",
+        "learning_rate",
+        "s_a_kernel_momentum",
+    ]
+    kept = model.get_weights()
+    model.set_weights([w * 0 + 9 for w in kept])
+    model.set_state_tree(tree)
+    for a, b in zip(model.get_weights(), kept):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="set_state_tree"):
+        model.set_state_tree({"trainable_variables": {"s": {"c": {"kernel": np.ones((3, 2))}}}})
+    dense.trainable = False
+    model.make_train_function(force=True)
+    model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    np.testing.assert_array_equal(model.get_weights()[0], kept[0])
+
+
+def test_callbacks_have_their_attributes_before_training():
+    stopping = keras3.callbacks.EarlyStopping("loss")
+    assert (stopping.wait, stopping.stopped_epoch, stopping.best_weights) == (0, 0, None)
+    assert stopping.get_monitor_value({"loss": 3}) == 3
+    assert keras3.callbacks.History().history == {}
 
 
 def test_members_give_way_to_attributes_of_users():

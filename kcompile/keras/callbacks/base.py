@@ -226,9 +226,13 @@ class BaseLogger(Callback):
 class History(Callback):
     """epoch: the numbers of the epochs; history: the values of each epoch by name."""
 
-    def on_train_begin(self, logs: Report = None) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.epoch: list[int] = []
         self.history: Logs[list[Any]] = Logs()
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        self.epoch, self.history = [], Logs()
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         self.epoch.append(epoch)

@@ -133,6 +133,8 @@ class EarlyStopping(Follower):
         self.baseline = None if baseline is None else check_number("EarlyStopping: baseline", baseline)
         self.restore_best_weights = restore_best_weights
         self.mode = check_mode("EarlyStopping", mode)
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best_weights: list[np.ndarray] | None = None
 
     def up(self) -> bool:
         return goes_up(self, meaning_of(self.model).monitored_up)
@@ -143,23 +145,16 @@ class EarlyStopping(Follower):
         self._up = self.up()
         self.wait = 0
         self.stopped_epoch = 0
-        self.best_weights: list[np.ndarray] | None = None
+        self.best_weights = None
         self.best: float = -np.inf if self._up else np.inf
         if self.baseline is not None and self._meaning.baseline == "as best":
             self.best = self.baseline
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
-        logs = logs or {}
-        current = logs.get(self.monitor)
         if epoch < self.start_from_epoch:
             return
+        current = self.get_monitor_value(logs)
         if current is None:
-            warnings.warn(
-                f"Early stopping conditioned on metric `{self.monitor}` which is not "
-                f"available. Available metrics are: {', '.join(logs)}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
             return
         beside = self._meaning.baseline == "beside best"
         if self.restore_best_weights and self.best_weights is None and beside:
@@ -180,6 +175,19 @@ class EarlyStopping(Follower):
             self.model.stop_training = True
             if self._meaning.best_weights_back == "when stopped":
                 self._bring_back()
+
+    def get_monitor_value(self, logs: Report = None) -> Any:
+        """What it looks at among the values of an epoch; None, with a warning, where it is not there."""
+        logs = logs or {}
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(
+                f"Early stopping conditioned on metric `{self.monitor}` which is not "
+                f"available. Available metrics are: {', '.join(logs)}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return current
 
     def _bring_back(self) -> None:
         if self.best_weights is not None:
