@@ -515,10 +515,11 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         masks: Sequence[Tensor | None],
         outputs: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """The mask of each output."""
+        """The mask of each output, in their order: masks that `compute_mask` gives beyond them are none's."""
         mask = None if all(m is None for m in masks) else masks[0] if single else list(masks)
-        made = as_list(self.compute_mask(inputs[0] if single else list(inputs), mask))
-        return made if len(made) == len(outputs) else [None] * len(outputs)
+        made = self.compute_mask(inputs[0] if single else list(inputs), mask)
+        rest = None if isinstance(made, (list, tuple)) or not self.semantics.one_mask_for_all else made
+        return [*as_list(made), *[rest] * len(outputs)][: len(outputs)]
 
     def _regularize(self, trace: Trace, outputs: Sequence[Tensor]) -> None:
         """The penalties on the outputs, of all samples together."""

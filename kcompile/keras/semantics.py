@@ -30,6 +30,9 @@ class Semantics:
     # Keras 2: engine/base_layer.py, Layer.compute_mask; tf_keras: base_layer.py, _set_mask_metadata;
     # Keras 3: layers/layer.py, compute_mask.
     unsupported_mask: Literal["raises", "dropped"]
+    # Whether the one mask that `compute_mask` gives is that of every output of a layer, or of the first.
+    # Keras 2: base_layer.py, __call__; tf_keras and Keras 3: _set_mask_metadata.
+    one_mask_for_all: bool
     # A merge's mask is that of the steps where all masks that there are hold, or where any does, and then
     # only if every input has one. Keras 2 and tf_keras: merge.py, compute_mask; Keras 3: base_merge.py.
     merged_masks: Literal["all", "any"]
@@ -341,6 +344,7 @@ LEGACY_OPTIMIZERS = "tf_keras2.10"
 TABLE: dict[str, tuple[Any, ...]] = {
     # question: keras2.2, keras2, tf_keras2.10, tf_keras, keras3
     "unsupported_mask": ("raises", "raises", "dropped", "dropped", "dropped"),
+    "one_mask_for_all": (True, True, False, False, False),
     "merged_masks": ("all", "all", "all", "all", "any"),
     "merges_leave_out_masked": (False, False, False, False, True),
     "given_masks_go_on": (False, False, True, True, True),

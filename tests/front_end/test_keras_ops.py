@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused_by_name_with_the_reason() -> None:
         with pytest.raises(UnsupportedError, match="complex"):
             call(x)
     with pytest.raises(UnsupportedError, match="maximum_iterations"):
-        ops.while_loop(lambda i: i < 3, lambda i: i + 1, (0,))
+        ops.while_loop(lambda v: ops.sum(v) < 3, lambda v: v + 1, (x,))
     with pytest.raises(UnsupportedError, match="by numpy"):
         random.binomial((2,), 5000, 0.5)
     with pytest.raises(KcompileError, match=r"ops\.reshape"):
@@ -243,6 +243,24 @@ def test_loops_and_branches_are_written_out() -> None:
     np.testing.assert_allclose(ops.associative_scan(ops.add, X), np.cumsum(X, 0), 1e-5)
     np.testing.assert_allclose(ops.switch(1, [ops.exp, ops.negative], X), -X)
     assert ops.while_loop(lambda i: i < 3, lambda i: i + 1, (0,), maximum_iterations=9)[0] == 3
+
+
+def test_loops_and_branches_on_values_run_with_the_dtypes_of_keras_3() -> None:
+    found = ops.while_loop(lambda i, s: i < 10, lambda i, s: (i + 1, s + i), [0, np.float32(0)])
+    assert isinstance(found, tuple) and [(float(v), v.dtype) for v in found] == [
+        (10, "int32"),
+        (45, "float32"),
+    ]
+    assert ops.while_loop(lambda i: i < 10, lambda i: i + 1, 0, maximum_iterations=4) == 4
+    grown = ops.while_loop(lambda v: ops.sum(v) < 100.0, lambda v: v * 2, np.ones(3, np.float32))
+    np.testing.assert_array_equal(grown, np.full(3, 64.0))
+    count = ops.convert_to_tensor(5)
+    assert ops.fori_loop(ops.convert_to_tensor(0), count, lambda i, v: v * 2, np.float32(1)) == 32.0
+    variable = keras.Variable(1.0)
+    ops.cond(ops.sum(np.ones(3)) > 2, lambda: variable.assign(5.0), lambda: variable.assign(6.0))
+    assert np.asarray(variable) == 5.0  # the other branch is not run
+    carry, each = ops.scan(lambda c, _: (c + 1, c), 0, length=3)
+    assert carry.dtype == each.dtype == "int32" and each.tolist() == [0, 1, 2]
 
 
 # ---------------------------------------------------------------- random numbers

@@ -144,6 +144,31 @@ def test_custom_layers_get_masks() -> None:
     np.testing.assert_array_equal(net(Steps()).predict(data())[:, 0], STEPS)
 
 
+@pytest.mark.parametrize("vintage", ["keras2", "tf_keras", "keras3"])
+def test_masks_of_several_inputs_and_outputs_are_paired_in_their_order(vintage: str) -> None:
+    """supports_masking alone: the first input's mask is the output's, as a loss and metrics take it."""
+
+    class Sums(L.Layer):
+        supports_masking = True
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return inputs[0] + inputs[1]
+
+    class Twice(L.Layer):
+        supports_masking = True
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return [inputs, inputs + 1.0]
+
+    x = L.Input((STEPS, WIDTH), vintage=vintage)
+    masked = L.Masking(vintage=vintage)(x)
+    plain = L.Dense(WIDTH, vintage=vintage)(x)
+    sums = [Sums(vintage=vintage)(pair) for pair in ([masked, plain], [plain, masked])]
+    assert [y.mask is not None for y in sums] == [True, False]
+    twice = Twice(vintage=vintage)(masked)
+    assert [y.mask is not None for y in twice] == [True, vintage == "keras2"]
+
+
 @pytest.mark.parametrize("engine", ["native", "interpreter"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_and_metrics_count_steps_that_are_there(engine: str, weighted: bool) -> None:

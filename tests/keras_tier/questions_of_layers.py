@@ -24,6 +24,25 @@ def unsupported_mask(kit: Kit) -> Any:
         return "raises"
 
 
+@case({True: [103.0], False: [105.0]}, live=False)
+def one_mask_for_all(kit: Kit) -> Any:
+    """The sum of the second output of a layer of one's own, by a merge that counts what is not masked."""
+
+    class Twice(kit.layers.Layer):  # type: ignore[name-defined, misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.supports_masking = True
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return [inputs, inputs + 1.0]
+
+        def compute_output_shape(self, input_shape: Any) -> Any:
+            return [input_shape, input_shape]
+
+    x = kit.layers.Input((4, 1))
+    return kit.predicted(x, kit.total(Twice()(kit.layers.Masking()(x))[1]), STEPS)
+
+
 @case({"all": [2.0], "any": [112.0]})
 def merged_masks(kit: Kit) -> Any:
     """Steps that are there in the first, or in the second."""

@@ -68,6 +68,26 @@ def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def with_values(compute: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Makes a function that is given functions run these one after the other where all else is values: by
+    `compute`, of the same arguments, that may ask for what values are."""
+
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = list(leaves([args, kwargs]))
+            if current() is not None or any(
+                isinstance(x, Tensor) or (isinstance(x, KerasTensor) and depends(x)) for x in given
+            ):
+                return function(*args, **kwargs)
+            with explained(f"ops.{function.__name__}"):
+                return compute(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
 def now(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What a function that builds tensors gives for values, as arrays."""
     with running(VINTAGE):
@@ -92,9 +112,9 @@ def on_values(compute: Callable[..., Any]) -> Callable[[Any], Any]:
             ):
                 bound.apply_defaults()
                 with explained(f"ops.{function.__name__}"):
-                    made = compute(**{key: _as_value(value) for key, value in bound.arguments.items()})
+                    made = compute(**{key: as_value(value) for key, value in bound.arguments.items()})
                 if made is not NotImplemented:
-                    return map_leaves(lambda y: as_eager(_narrow(np.asarray(y)), VINTAGE), made)
+                    return map_leaves(lambda y: as_eager(narrow(np.asarray(y)), VINTAGE), made)
             return function(*args, **kwargs)
 
         call.signature = signature  # type: ignore[attr-defined]
@@ -103,15 +123,16 @@ def on_values(compute: Callable[..., Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-def _as_value(x: Any) -> Any:
+def as_value(x: Any) -> Any:
+    """An operand that is a value, as an array or a number of Python's."""
     if hasattr(x, "__tensor__") or isinstance(x, KerasTensor):
         return np.asarray(value_of(x))
     if isinstance(x, np.ndarray):
-        return _narrow(np.asarray(x))
+        return narrow(np.asarray(x))
     return x
 
 
-def _narrow(x: np.ndarray) -> np.ndarray:
+def narrow(x: np.ndarray) -> np.ndarray:
     """Numbers in the types that Keras 3 has where nothing is said."""
     known = {"int64": "int32", "float64": "float32", "complex128": "complex64"}
     return x.astype(known.get(x.dtype.name, x.dtype))

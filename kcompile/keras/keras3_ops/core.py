@@ -12,7 +12,8 @@ from kcompile.ir import ops
 from kcompile.ir.gradient import pull_back
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, broadcast_shapes, numel
-from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places
+from kcompile.keras.keras3_ops import run_now
+from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places, with_values
 from kcompile.keras.keras3_ops.shapes import reshape, transpose
 from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
 from kcompile.keras.tensors import KerasTensor
@@ -51,6 +52,7 @@ def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
     return _tree(lambda x, y: None if x is None or y is None else ops.select(condition, *alike(x, y)), a, b)
 
 
+@with_values(run_now.cond)
 @anywhere
 def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     """What the one function gives, or the other. Both are computed where the condition is not known now, and
@@ -61,6 +63,7 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     return _chosen(chosen, *branched(chosen, true_fn, false_fn))
 
 
+@with_values(run_now.switch)
 @anywhere
 def switch(index: Any, branches: Any, *operands: Any) -> Any:
     """What the function of this number gives. All are computed."""
@@ -77,6 +80,7 @@ def switch(index: Any, branches: Any, *operands: Any) -> Any:
     return from_on(0)
 
 
+@with_values(run_now.fori_loop)
 @anywhere
 def fori_loop(lower: Any, upper: Any, body_fun: Any, init_val: Any) -> Any:
     """body_fun(i, value) for i from lower up to upper, which are numbers that are known now."""
@@ -113,6 +117,7 @@ def _stacked(parts: list[Any], axis: int = 0) -> Any:
     return _tree(joined, *parts)
 
 
+@with_values(run_now.map)
 @anywhere
 def map(f: Any, xs: Any) -> Any:
     """What f gives for each part along the first axis, of a known size."""
@@ -125,6 +130,7 @@ def vectorized_map(function: Any, elements: Any) -> Any:
     return _stacked([function(row) for row in _rows(elements)])
 
 
+@with_values(run_now.scan)
 @anywhere
 def scan(
     f: Any, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1
@@ -151,10 +157,11 @@ def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -
     return _stacked(made[::-1] if reverse else made, axis)
 
 
+@with_values(run_now.while_loop)
 @anywhere
 def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
-    """body(*vars) while cond(*vars) holds, at most maximum_iterations times, which must be given: all of them
-    are computed, and those after the condition ends change nothing."""
+    """body(*vars) while cond(*vars) holds, at most maximum_iterations times. In a model these must be given:
+    all of them are computed, and those after the condition ends change nothing."""
     if maximum_iterations is None:
         raise UnsupportedError(
             "ops.while_loop: give maximum_iterations: how long a program runs is known when it is compiled"
