@@ -86,7 +86,7 @@ def from_keras(model: Any, examples: Any = None) -> Any:
     if arguments is not None:
         made.compile(**arguments)
         optimizer, other = made.optimizer, model.optimizer
-        optimizer.iterations.assign(value_of(steps_of(other)))
+        optimizer._iterations.assign(value_of(steps_of(other)))
         for ours, theirs in slots(made, model):
             ours.assign(value_of(theirs))
         copy_exclusions(made, model)

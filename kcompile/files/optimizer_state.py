@@ -40,7 +40,7 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
     for variable, i in targets:
         variable.assign(file.read(paths[i]))
     if type(steps) is int and 0 <= steps < 2**31:
-        optimizer.iterations.assign(steps)
+        optimizer._iterations.assign(steps)
     if hasattr(optimizer, "product") and all(v is not optimizer.product for v, _ in targets):
         optimizer.product.assign(_nadam_product(optimizer, model.vintage))
     return True
@@ -53,7 +53,7 @@ def load_state_beside(model: Any, file: Hdf5, paths: Sequence[str]) -> None:
     if optimizer is None or not paths:
         return
     if not optimizer.built and len(paths) <= len(optimizer.scalars_kept):
-        optimizer.iterations.assign(file.read(paths[0]))
+        optimizer._iterations.assign(file.read(paths[0]))
         return
     if optimizer.built and load_optimizer(model, file, paths, Vintage((3,))):
         return
@@ -77,7 +77,7 @@ def _targets(
     is not known."""
     scalars = next((i for i, shape in enumerate(shapes) if shape), len(shapes))
     if scalars == len(shapes) <= 2:
-        return [(optimizer.iterations, 0)]  # saved before the first step
+        return [(optimizer._iterations, 0)]  # saved before the first step
     by_slot = _by_slot(optimizer, paths, scalars, len(variables), vintage)
     if by_slot is None:
         return (
@@ -91,7 +91,7 @@ def _targets(
         for numbers in by_slot.values()
     ):
         return None
-    head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
+    head: list[tuple[Variable, int]] = [(optimizer._iterations, 0)] if scalars else []
     return head + [
         (optimizer._slots[v][slot], i) for slot in by_slot for v, i in zip(variables, by_slot[slot])
     ]
@@ -134,5 +134,5 @@ def _nadam_product(optimizer: Any, model_vintage: str) -> float:
     """The product of Nadam's momenta so far, which most files leave out."""
     rules = semantics(optimizer.vintage or model_vintage)
     stretch = optimizer.schedule_decay if rules.nadam_schedule_decay else 1.0
-    t = np.arange(1, min(int(optimizer.iterations.array), 100_000) + 1)
+    t = np.arange(1, min(int(optimizer._iterations.array), 100_000) + 1)
     return float(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96 ** (t * stretch))))

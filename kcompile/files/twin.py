@@ -154,7 +154,7 @@ class Twin:
 
     def _pair_slots(self) -> None:
         """One of the optimizers has made its slots since, or ours was trained."""
-        optimizer, trained = self.live.optimizer, int(self.model.optimizer.iterations.array) > 0
+        optimizer, trained = self.live.optimizer, int(self.model.optimizer._iterations.array) > 0
         if live.is_built(optimizer):
             self._note()
         elif trained:
@@ -195,7 +195,7 @@ class Twin:
         live.copy_exclusions(self.model, self.live)
         rate = theirs.learning_rate
         found = [
-            (ours.iterations, live.steps_of(theirs)),
+            (ours._iterations, live.steps_of(theirs)),
             *slots,
             *([(ours.learning_rate_variable, rate)] if _is_set(ours, rate) else []),
         ]

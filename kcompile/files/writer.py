@@ -256,7 +256,7 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words
         if compiled is not None and model.optimizer.vintage is not None:
             ours["optimizer_vintage"] = model.optimizer.vintage
         if compiled is not None:
-            ours["steps"] = int(model.optimizer.iterations.array)  # which not every Keras has a place for
+            ours["steps"] = int(model.optimizer._iterations.array)  # which not every Keras has a place for
         h5.attrs["kcompile"] = _text(ours)
         h5.attrs["model_config"] = _text(config)
         _by_layer(model, h5.create_group("model_weights"), words)
@@ -365,7 +365,7 @@ def _in_order_of_tf(optimizer: Any, variables: Sequence[Variable]) -> list[Varia
     """The number of steps and the slots, as tf.keras has them since 2.11: SGD has momenta there that it may
     not use."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    state = [optimizer.iterations, *in_order_of_tf(optimizer, variables)]
+    state = [optimizer._iterations, *in_order_of_tf(optimizer, variables)]
     if isinstance(optimizer, SGD) and not optimizer.momentum:
         state += [Variable(np.zeros(v.shape), "momentum", False) for v in variables]
     return state
@@ -450,7 +450,7 @@ def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:
     optimizer, variables = model.optimizer, model.compile_arguments.trainable
     optimizer.build(variables)
     kind = type(optimizer).__name__
-    state = [(f"{kind}/iter", optimizer.iterations)]
+    state = [(f"{kind}/iter", optimizer._iterations)]
     state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
     names = {slot.name: slot.stored for slot in (*COMMON_SLOTS, *optimizer.known_slots)}
     slots = [

@@ -36,7 +36,7 @@ from kcompile.keras.operators import identity
 from kcompile.keras.policies import dtype_here
 from kcompile.keras.scopes import scope
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
-from kcompile.keras.settings import OfScript, floatx, running, snake_case
+from kcompile.keras.settings import OfScript, floatx, running, samples_of, snake_case
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -265,7 +265,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
                 [as_batch(t, x.batch_size) for t, x in zip(several, flat)]
                 for several in (types, second_types)
             )
-        with probing(types != second_types):
+        with probing(types != second_types), samples_of(flat):
             own = slice(len(flat) - int(arguments.get(given_masks.COUNT, 0)))
             size = next((x.batch_size for x in flat if x.batch_size), None)
             self.ensure_built(types[own], single, size, second_types[own])

@@ -27,7 +27,14 @@ from kcompile.keras.lazy import lazily
 from kcompile.keras.lengths import LruCache
 from kcompile.keras.moving import each_update
 from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor, value_of
-from kcompile.keras.settings import LearningPhase, computes_at_once, fixed_phase, running, vintage_running
+from kcompile.keras.settings import (
+    LearningPhase,
+    computes_at_once,
+    fixed_phase,
+    running,
+    samples_of,
+    vintage_running,
+)
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array, is_sparse
@@ -149,8 +156,9 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     layer = TensorFunction(function, args, kwargs)
     if like is None:
         first, second = [x.type for x in layer.operands], [x.second_type for x in layer.operands]
-        types = layer.infer_types(first, False, {})
-        second_types = types if first == second else layer.infer_types(second, False, {})
+        with samples_of(layer.operands):
+            types = layer.infer_types(first, False, {})
+            second_types = types if first == second else layer.infer_types(second, False, {})
     else:
         types = [type_of(x) for x in like]
         second_types = [x.second_type if isinstance(x, KerasTensor) else type_of(x) for x in like]

@@ -51,7 +51,7 @@ class LossScaleOptimizer(Optimizer):
         self.vintage = inner_optimizer.vintage
         inner_optimizer.listeners.add(self.listeners.tell)
         # Code that asks for steps and slots asks for the inner optimizer's
-        self.own_iterations, self.iterations = self.iterations, inner_optimizer.iterations
+        self.own_iterations, self._iterations = self._iterations, inner_optimizer._iterations
         self.own_rate, self.learning_rate_variable = (
             self.learning_rate_variable,
             inner_optimizer.learning_rate_variable,
@@ -65,7 +65,7 @@ class LossScaleOptimizer(Optimizer):
 
     @lr.setter
     def lr(self, value: Any) -> None:
-        if "iterations" in vars(self) and self.iterations is self.inner_optimizer.iterations:
+        if "_iterations" in vars(self) and self._iterations is self.inner_optimizer._iterations:
             self.inner_optimizer.lr = value
 
     learning_rate = lr
@@ -77,7 +77,7 @@ class LossScaleOptimizer(Optimizer):
     def scalars_kept(self) -> dict[str, Variable]:
         own = "own_iterations" in vars(self)
         return {
-            "iteration": self.own_iterations if own else self.iterations,
+            "iteration": self.own_iterations if own else self._iterations,
             "learning_rate": self.own_rate if own else self.learning_rate_variable,
             "step_counter": self.counter,
             "dynamic_scale": self.scale,
@@ -113,7 +113,7 @@ class LossScaleOptimizer(Optimizer):
         scale, counter = trace.read(self.scale), trace.read(self.counter)
         finite = steps.all_finite(g for _, g in gradients)
         before = {v: trace.read(v) for v in variables}
-        kept = [inner.iterations, *inner.state(), *(s for v in variables for s in self._slots[v].values())]
+        kept = [inner._iterations, *inner.state(), *(s for v in variables for s in self._slots[v].values())]
         state = {v: trace.read(v) for v in kept}
         made = inner.new_values(trace, [(v, g / ops.cast(scale, g.dtype)) for v, g in gradients], meaning)
         steps.update_where(trace, finite, state)

@@ -148,7 +148,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
                 )
         self.listeners = Listeners()
         self.name = check_text(f"{kind}: name", name, optional=True) or optimizer_variables.usual_name(self)
-        self.iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
+        self._iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
         self.learning_rate_variable = Variable(0, f"training/{kind}/learning_rate", False)
         self._schedule: Any = None
         self._excluded = steps.Excluded()
@@ -194,7 +194,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         """The learning rate, a variable; `optimizer.lr = 0.1` sets its value. Of a schedule: its rate now."""
         if self._schedule is None:
             return self.learning_rate_variable
-        return self.scheduled(int(self.iterations.array))
+        return self.scheduled(int(self._iterations.array))
 
     @lr.setter
     def lr(self, value: Any) -> None:
@@ -297,7 +297,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
     @property
     def scalars_kept(self) -> dict[str, Variable]:
         """What is kept once, by its names in Keras 3."""
-        return {"iteration": self.iterations, "learning_rate": self.learning_rate_variable}
+        return {"iteration": self._iterations, "learning_rate": self.learning_rate_variable}
 
     @property
     def stored_words(self) -> dict[str, str]:
@@ -329,7 +329,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
     def stored_state(self, variables: Sequence[Variable]) -> list[Variable]:
         """All of the state as Keras 3 stores it. What is kept once stands last."""
         rate = [] if self._schedule is not None else [self.learning_rate_variable]
-        return [self.iterations, *rate, *self.stored(variables), *self.state()]
+        return [self._iterations, *rate, *self.stored(variables), *self.state()]
 
     def settle(self) -> None:
         """What ends a training: the moving average of the weights becomes the weights."""
@@ -382,7 +382,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         variables = [v for v, _ in gradients]
         self.build(variables)
         meaning = semantics(self.vintage) if self.vintage else meaning
-        iterations = trace.read(self.iterations)
+        iterations = trace.read(self._iterations)
         if self.loss_scale_factor is not None:
             gradients = [(v, g / self.loss_scale_factor) for v, g in gradients]
         count = self.gradient_accumulation_steps or 1
@@ -397,7 +397,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         values = self.step(trace, gradients, at, due)
         if self.use_ema:
             values = self._averaged(trace, variables, values, at)
-        trace.update(self.iterations, iterations + ops.constant(trace.graph, 1, "int64"))
+        trace.update(self._iterations, iterations + ops.constant(trace.graph, 1, "int64"))
         return values
 
     def step(self, trace: Trace, gradients: steps.Pairs, at: StepContext, due: Tensor | None) -> list[Tensor]:

@@ -11,9 +11,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.eager import as_eager
 from kcompile.keras.evaluation import performed
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.operands import graph, tensor
@@ -30,8 +33,20 @@ class OptimizerCalls:
     """The part of `Optimizer` that scripts call with gradients of their own."""
 
     vintage: str | None
-    iterations: Variable
+    gradient_accumulation_steps: int | None
+    _iterations: Variable  # batches
     _variables: list[Variable]
+
+    @property
+    def iterations(self) -> Any:
+        """The steps so far, a variable. Where several batches make a step, their number by that of batches
+        of a step: a tensor while a step is traced, else the value now. Schedules count batches."""
+        count = self.gradient_accumulation_steps
+        if not count:
+            return self._iterations
+        if current() is not None:
+            return tensor(self._iterations) // count
+        return as_eager(self._iterations.array // np.int64(count), "keras3")
 
     def build(self, variables: Sequence[Variable]) -> None:
         raise NotImplementedError
@@ -81,7 +96,7 @@ class OptimizerCalls:
         else:
             _step(self, known)
         self.build(every)  # a step on some of the variables leaves the others
-        return self.iterations
+        return self._iterations
 
     def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> Any:
         """The same by a list of gradients, of these variables, or of those that it was built for."""

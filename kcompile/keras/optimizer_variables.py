@@ -62,14 +62,14 @@ def listed(optimizer: Any) -> list[Variable]:
     if order == "with the rate":
         return Listed(optimizer.stored_state(variables))
     if order == "by variable":
-        return Listed([optimizer.iterations, *in_order_of_tf(optimizer, variables)])
+        return Listed([optimizer._iterations, *in_order_of_tf(optimizer, variables)])
     each = (
         optimizer.kept[v][slot]
         for slot in (*optimizer.common_slots(), *optimizer.slots())
         for v in variables
         if slot in optimizer.kept[v]
     )
-    return Listed([optimizer.iterations, *optimizer.state(), *each])
+    return Listed([optimizer._iterations, *optimizer.state(), *each])
 
 
 def in_order_of_tf(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from kcompile.ir.digest import fingerprint
-from kcompile.keras.settings import fixed_phase
+from kcompile.keras.settings import fixed_phase, samples_of
 from kcompile.keras.topology import back_from
 from kcompile.keras.tracing import Trace, tracing
 
@@ -35,7 +35,7 @@ def _digest(node: Any, training: bool) -> str:
     inputs = [trace.input(f"x{i}", x.type) for i, x in enumerate(_fed(node) or node.inputs)]
     if _fed(node) is not None:
         trace.fed.add(id(node.layer))
-    with tracing(trace.graph):
+    with tracing(trace.graph), samples_of(node.inputs):
         made = node.layer.emit(trace.graph, node, inputs)
     trace.graph.outputs = {f"y{i}": y.value for i, y in enumerate(made)}
     return fingerprint(trace.graph)

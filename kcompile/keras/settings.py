@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -28,6 +28,7 @@ _names: Counter[str] = Counter()
 _graph_seed: np.random.RandomState | None = None  # seeds come from it since `set_graph_seed`
 # The vintage of the layer or model whose code runs now; None outside
 _running: ContextVar[str | None] = ContextVar("running", default=None)
+_samples: ContextVar[int | None] = ContextVar("samples", default=None)
 
 
 # ---------------------------------------------------------------- which Keras
@@ -102,6 +103,22 @@ def running(vintage: str) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
+
+
+@contextmanager
+def samples_of(tensors: Iterable[Any]) -> Iterator[None]:
+    """Inside the `with`, shapes may say the number of samples that one of these tensors of a model has, where
+    its Input fixed it."""
+    token = _samples.set(next((x.batch_size for x in tensors if x.batch_size), _samples.get()))
+    try:
+        yield
+    finally:
+        _samples.reset(token)
+
+
+def fixed_samples() -> int | None:
+    """The number of samples that the Input fixed; None where any number may come."""
+    return _samples.get()
 
 
 def vintage_running() -> str:

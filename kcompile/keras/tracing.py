@@ -24,7 +24,7 @@ from kcompile.ir.types import TensorType
 from kcompile.keras.editions import edition
 from kcompile.keras.explain import explained
 from kcompile.keras.lazy import lazily
-from kcompile.keras.settings import floatx, vintage_running
+from kcompile.keras.settings import floatx, samples_of, vintage_running
 from kcompile.keras.topology import back_from
 from kcompile.keras.written_masks import WrittenMasks
 from kcompile_runtime.errors import UnsupportedError, describe
@@ -344,7 +344,8 @@ def trace_nodes(
             trace.fed.add(id(node.layer))
         with trace.source(Source(node.layer.name, node.index)):
             seen = operands if masks is None else masks.operands(node, operands)
-            results = node.layer.trace(seen, node.single, _arguments(model, trace, node))
+            with samples_of(node.inputs):
+                results = node.layer.trace(seen, node.single, _arguments(model, trace, node))
             if masks is not None:
                 masks.note(node, operands, results)
         values.update(zip(node.outputs, results))
@@ -387,7 +388,8 @@ def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Mapping[KerasTenso
     input among what they need that is not known."""
     values = dict(known)
     for node in back_from(outputs, values)[0]:
-        results = node.layer.emit(graph, node, [values[x] for x in node.inputs])
+        with samples_of(node.inputs):
+            results = node.layer.emit(graph, node, [values[x] for x in node.inputs])
         for y, result in zip(node.outputs, results):
             values.setdefault(y, result)
     return [values[y] for y in outputs]
@@ -404,6 +406,7 @@ def infer_nodes(
             continue
         types, masks = zip(*(values[x] for x in node.inputs))
         arguments = node.arguments if training is None else {"training": training, **node.arguments}
-        values.update(zip(node.outputs, zip(*node.layer._infer(types, node.single, arguments, masks))))
+        with samples_of(node.inputs):
+            values.update(zip(node.outputs, zip(*node.layer._infer(types, node.single, arguments, masks))))
     types, masks = zip(*(values[y] for y in model.outputs))
     return list(types), list(masks)

@@ -1,5 +1,7 @@
 """Optimizers: every formula against plain numpy, and 50 steps against real Keras."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -463,3 +465,28 @@ def test_weights_files_hold_the_state_of_the_optimizer(edition, tmp_path):
     assert int(other.optimizer.iterations.value) == 1
     for _ in range(2):
         assert other.train_on_batch(x, y) == model.train_on_batch(x, y)
+
+
+def test_iterations_are_steps_and_schedules_count_batches_where_several_make_a_step() -> None:
+    """What Keras 3 gave; a step of one's own sees the number of steps too."""
+
+    class Growing(keras3.optimizers.SGD):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            steps = keras3.ops.cast(self.iterations, "float32")
+            self.assign_sub(variable, gradient * learning_rate * (1.0 + steps))
+
+    def trained(optimizer: Any, batches: int) -> Any:
+        model = keras3.Sequential([keras3.Input((3,)), keras3.layers.Dense(1, kernel_initializer="ones")])
+        model.compile(optimizer, "mse")
+        x = np.ones((batches, 3), np.float32)
+        model.fit(x, x[:, :1], batch_size=1, shuffle=False, verbose=0)
+        return model.get_weights()[0]
+
+    schedule = keras3.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    optimizer = keras3.optimizers.SGD(schedule, gradient_accumulation_steps=3)
+    trained(optimizer, 5)
+    assert int(optimizer.iterations) == 1
+    np.testing.assert_allclose(float(np.asarray(optimizer.learning_rate)), 0.0177, 1e-2)
+    growing = Growing(0.01, gradient_accumulation_steps=2)
+    np.testing.assert_allclose(trained(growing, 9), np.full((3, 1), 0.69969153), 1e-5)
+    assert int(growing.iterations) == 4

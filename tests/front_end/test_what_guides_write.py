@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from kcompile import keras, keras3, tf_keras
-from kcompile_runtime.errors import InputError
+from kcompile_runtime.errors import InputError, ModelError
 
 ops = keras3.ops
 
@@ -142,3 +144,25 @@ def test_a_model_of_no_input_of_its_own_takes_data_of_another_length(edition, ki
     assert not np.allclose(weights[0], model.get_weights()[0])
     with pytest.raises(InputError):
         model.predict(np.ones((8, 7, 2), "int32"), verbose=0)
+
+
+def test_a_number_of_samples_that_the_input_fixes_may_stand_in_shapes() -> None:
+    """As in Keras 3, in functions on tensors of a model and in a `call`; other numbers still run."""
+
+    class Rows(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.reshape(ops.reshape(x, (16 * 20, 8)) * 2.0, (16, -1))
+
+    x = keras.Input(batch_shape=(16, 20, 8))
+    rows = keras.layers.Dense(8)(ops.reshape(x, (320, 8)))
+    assert rows.shape == (320, 8)
+    joined = ops.reshape(rows, (16, 160))
+    model = keras.Model(x, [joined, Rows()(x)])
+    assert [y.shape for y in model.outputs] == [(16, 160), (16, 160)]
+    data = np.random.default_rng(0).normal(size=(32, 20, 8)).astype(np.float32)
+    dense, doubled = model.predict(data, batch_size=16, verbose=0)
+    np.testing.assert_allclose(doubled, data.reshape(32, 160) * 2.0, 1e-6)
+    kernel = model.get_weights()[0]
+    np.testing.assert_allclose(dense, (data @ kernel).reshape(32, 160), 1e-4, 1e-5)
+    with pytest.raises(ModelError, match="number of elements"):
+        ops.reshape(x, (300, 8))

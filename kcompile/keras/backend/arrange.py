@@ -6,6 +6,7 @@ follows from the others.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -16,7 +17,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.operands import axes_of, graph, known, pair, sizes, tensor, traced
-from kcompile.keras.settings import checked_data_format, dtype_of, floatx, meaning
+from kcompile.keras.settings import checked_data_format, dtype_of, fixed_samples, floatx, meaning
 from kcompile.keras.spatial import enlarged, repeated
 from kcompile_runtime.errors import UnsupportedError
 
@@ -75,12 +76,30 @@ def count_params(x: Any) -> int:
 def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:
     """The wanted shape with -1 worked out. Raises ValueError."""
     given = [d if isinstance(d, Batch) else int(d) for d in wanted]
+    total, samples = x.type.numel, fixed_samples()
+    if samples and isinstance(total, Batch) and not any(isinstance(d, Batch) for d in given):
+        given = _in_samples(x, [int(d) for d in given], total.multiple * samples, samples)
     if -1 not in given:
         return tuple(given)
     missing = _quotient(x.type.numel, numel([d for d in given if d != -1]))
     if not missing or given.count(-1) > 1:
         raise ValueError(f"reshape: {x.type} cannot take the shape {tuple(wanted)}")
     return tuple(missing if d == -1 else d for d in given)
+
+
+def _in_samples(x: Tensor, wanted: list[int], total: int, samples: int) -> list[Dim]:
+    """A shape of so many elements in all, that says the number of samples, as one of any number: of the axes
+    that hold whole samples that in the place of x's, or the first."""
+    rest = prod(d for d in wanted if d != -1)
+    sizes = [total // rest if d == -1 and rest > 0 else d for d in wanted]
+    made: list[Dim] = [*wanted]
+    if prod(sizes) == total and wanted.count(-1) < 2:
+        before = prod(itertools.takewhile(lambda d: not isinstance(d, Batch), x.shape))
+        whole = [k for k, d in enumerate(sizes) if d % samples == 0]
+        for k in sorted(whole, key=lambda k: prod(sizes[:k]) != before)[:1]:
+            made = [*sizes]
+            made[k] = Batch(sizes[k] // samples)
+    return made
 
 
 def _quotient(total: Dim, known: Dim) -> Dim:
