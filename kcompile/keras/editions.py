@@ -36,6 +36,7 @@ class Edition:
     look: dense/kernel:0, or kernel. unnamed: classes whose name is not in the paths of weights (see
     `scopes`); unnamed_inside: classes whose parts' names are not. builds_in_scope: whether a layer whose
     `build` is called has its name there. norms: the classes of the regularizers "l1" and "l2".
+    clones_compiled: whether the clone of a compiled model is compiled too.
     """
 
     vintage: str
@@ -64,6 +65,7 @@ class Edition:
     unnamed: frozenset[str] = frozenset()
     unnamed_inside: frozenset[str] = frozenset({"TimeDistributed", "_ConvLSTM"})
     builds_in_scope: bool = False
+    clones_compiled: bool = False
 
 
 _GRAPH: dict[str, Any] = {
@@ -401,6 +403,7 @@ EDITIONS = {
             unnamed_inside=frozenset(),
             builds_in_scope=True,
             operations=True,
+            clones_compiled=True,
             newer_networks=True,
             norms="L1 and L2",
         ),

@@ -132,6 +132,9 @@ def test_arguments_under_other_names():
 @BOTH
 def test_arguments_that_do_nothing_here(edition):
     assert edition.layers.LSTM(3, seed=3).units == edition.layers.Dense(3, lora_rank=None).units == 3
+    if edition is keras3:  # which has it
+        assert edition.layers.Dense(3, lora_rank=2).lora_rank == 2
+        return
     with pytest.raises(UnsupportedError, match="lora_rank"):
         edition.layers.Dense(3, lora_rank=2)
 

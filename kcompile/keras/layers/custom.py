@@ -182,6 +182,19 @@ class Custom(Holder):
             bound.arguments[name] = tuple(made) if several else made
         return bound
 
+    def written_call(
+        self, form: Mapping[str, Any], inputs: Sequence[Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call of this form: the first by position, and the others by name where all have
+        one."""
+        bound = self._bound(form, inputs)
+        kinds = {name: p.kind for name, p in bound.signature.parameters.items() if name in bound.arguments}
+        if not set(kinds.values()) <= {*_NAMED, inspect.Parameter.VAR_KEYWORD} or not bound.args:
+            return list(bound.args), dict(bound.kwargs)
+        named = {name: x for name, x in bound.arguments.items() if kinds[name] in _NAMED}
+        first = next(iter(named))
+        return [named.pop(first)], {**bound.kwargs, **named}
+
     def _build_on(
         self, shapes: list[KerasShape], types: Sequence[TensorType], single: bool, batch_size: int | None
     ) -> None:
