@@ -16,13 +16,14 @@ from kcompile.files.operation_layers import as_layer
 from kcompile.files.operations import written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
-from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras import losses, metrics
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.inputs import InputLayer
 from kcompile.keras.layers.of_networks import HOMES
 from kcompile.keras.models import Model
 from kcompile.keras.optimizer import COMMON
+from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.policies import DEFAULT_POLICY, MIXED
 from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.utils.serialization import serialize
@@ -514,9 +515,9 @@ def is_newer(optimizer: Any) -> bool:
 
 def _optimizer(optimizer: Any) -> Config:
     """An optimizer with its configuration, whose learning rate has the name that it has since Keras 2.3."""
-    made = optimizers.serialize(optimizer)
-    config = {"learning_rate" if key == "lr" else key: value for key, value in made["config"].items()}
-    return {**made, "config": config}
+    kept = for_files(optimizer)
+    config = {"learning_rate" if key == "lr" else key: value for key, value in kept.items()}
+    return {"class_name": type(optimizer).__name__, "config": config}
 
 
 def own_compile_config(model: Any) -> Config | None:

@@ -21,6 +21,8 @@ from kcompile.files import emit, live
 from kcompile.files.problems import PACKAGES
 from kcompile.keras.callbacks import Callback
 from kcompile.keras.callbacks.base import hears_batches
+from kcompile.keras.optimizer import Optimizer
+from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.errors import ModelError, UnsupportedError
 
@@ -257,7 +259,7 @@ def _set_flags(ours: Any, theirs: Any) -> None:
 
 def _options(optimizer: Any) -> dict[str, Any]:
     """The arguments of an optimizer, but for the learning rate, which is a variable."""
-    config = optimizer.get_config()
+    config = for_files(optimizer) if isinstance(optimizer, Optimizer) else optimizer.get_config()
     return {k: v for k, v in config.items() if k not in ("learning_rate", "lr", "name")}
 
 

@@ -16,6 +16,8 @@ def _legacy(base: type[Optimizer]) -> type[Optimizer]:
 
     @functools.wraps(base.__init__)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "schedule_decay" in base.options and "decay" in kwargs:  # the name that configurations have for it
+            kwargs.setdefault("schedule_decay", kwargs.pop("decay"))
         base.__init__(self, *args, **{"vintage": LEGACY_OPTIMIZERS, **kwargs})
 
     members = {"__init__": __init__, "__doc__": base.__doc__, "__module__": __name__}

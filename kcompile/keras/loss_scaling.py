@@ -12,6 +12,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import optimizer_steps as steps
 from kcompile.keras.engine import Variable
 from kcompile.keras.optimizer import Optimizer
+from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.checks import check_count, check_number
@@ -126,7 +127,12 @@ class LossScaleOptimizer(Optimizer):
         return [ops.select(finite, new, before[v]) for v, new in zip(variables, made)]
 
     def get_config(self) -> dict[str, Any]:
-        config = self.inner_optimizer.get_config()
+        made = self.written_config()
+        inner = {**made["inner_optimizer"], "config": self.inner_optimizer.get_config()}
+        return {**made, "inner_optimizer": inner}
+
+    def written_config(self) -> dict[str, Any]:
+        config = for_files(self.inner_optimizer)
         if not config.get("decay"):
             config.pop("decay", None)
         inner = {

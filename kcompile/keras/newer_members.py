@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -134,7 +135,11 @@ class ModelMembers:
     def get_compile_config(self: Any) -> dict[str, Any] | None:
         """The arguments of `compile`, made of what JSON can hold; None before it."""
         arguments = self.trainer.arguments
-        return None if arguments is None else {k: serialize(v) for k, v in arguments.items()}
+        if arguments is None:
+            return None
+        kept = {k: serialize(v) for k, v in arguments.items()}
+        kept["optimizer"]["config"] = for_files(arguments["optimizer"])
+        return kept
 
     def compile_from_config(self: Any, config: dict[str, Any]) -> None:
         """`compile`, with the arguments of `get_compile_config`."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.keras import optimizer_configs, optimizer_variables, schedules, settings, updates
 from kcompile.keras import optimizer_steps as steps
-from kcompile.keras import optimizer_variables, schedules, settings, updates
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
@@ -97,7 +97,8 @@ class Optimizer(OwnUpdates, OptimizerCalls):
     is kept, of ema_momentum, which becomes the weights every ema_overwrite_frequency steps and when fit ends.
     loss_scale_factor: by which the loss is multiplied while gradients are computed.
     gradient_accumulation_steps: batches whose gradients are averaged for one step. vintage: whose rules where
-    they differ, one of `semantics.VINTAGES`; default the model's.
+    they differ, one of `semantics.VINTAGES`; default the model's. jit_compile, which tf.keras takes, has no
+    effect: every step is compiled.
 
     Subclasses list their options in `options` and the slots that they may have in `known_slots`, say in
     `slots()` which they have where that depends on options, and define `update`.
@@ -180,6 +181,14 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         if name in COMMON or name == "decay":
             return check_number(label, value, 0, 1 if name == "ema_momentum" else math.inf)
         return check_number(label, value)
+
+    def settle_in(self, vintage: str) -> None:
+        """Be of the package of this vintage: in its configuration, and in its name unless one was given."""
+        unnamed = self.name == optimizer_variables.usual_name(self)
+        self.home = vintage
+        if unnamed:
+            self.name = optimizer_variables.usual_name(self)
+        optimizer_variables.name_all(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return state_of(self, "listeners")
@@ -493,6 +502,15 @@ class Optimizer(OwnUpdates, OptimizerCalls):
     # ---- configuration
 
     def get_config(self) -> dict[str, Any]:
+        """The options as the Keras of its class names them."""
+        return optimizer_configs.as_its_keras(self)
+
+    def silent_options(self) -> dict[str, Any]:
+        """The options of all optimizers, with the values at which they say nothing."""
+        return {**COMMON, **self.defaults}
+
+    def written_config(self) -> dict[str, Any]:
+        """The options that say something, in our words, which any of our classes takes."""
         rate: Any = float(self.learning_rate_variable.array)
         if isinstance(self._schedule, schedules.LearningRateSchedule):
             rate = schedules.serialize(self._schedule)
@@ -500,7 +518,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
             rate = float(self.lr)
         config: dict[str, Any] = {"name": self.name, edition(settings.vintage()).rate: rate}
         config.update((key, getattr(self, key)) for key in (*self.options, "decay"))
-        for key, nothing in {**COMMON, **self.defaults}.items():
+        for key, nothing in self.silent_options().items():
             said = self.use_ema or not key.startswith("ema_")
             if key not in self.options and said and getattr(self, key) != nothing:
                 config[key] = getattr(self, key)

@@ -4,7 +4,7 @@ those of all optimizers."""
 from __future__ import annotations
 
 _BETAS = "beta_1 beta_2 epsilon"
-_OWN = {
+OWN = {
     "SGD": "momentum nesterov",
     "RMSprop": "rho momentum epsilon centered",
     "Adagrad": "initial_accumulator_value epsilon",
@@ -23,7 +23,15 @@ _OWN = {
     "ScheduleFreeAdamW": f"{_BETAS} warmup_steps",
     "Muon": "adam_beta_1 adam_beta_2 adam_weight_decay epsilon",
 }
-_COMMON = "weight_decay clipnorm clipvalue global_clipnorm use_ema ema_momentum ema_overwrite_frequency"
+COMMON = (
+    "weight_decay",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+)
 _BEHIND = {  # what some have behind the options of all
     "Muon": (
         "exclude_layers exclude_embeddings muon_a muon_b muon_c adam_lr_ratio momentum ns_steps nesterov "
@@ -37,10 +45,10 @@ def _orders(own: dict[str, str], last: str) -> dict[str, tuple[str, ...]]:
     made = {}
     for kind, names in own.items():
         first = ["learning_rate", *names.split()]
-        common = [name for name in f"{_COMMON} {last} name".split() if name not in first]
+        common = [name for name in [*COMMON, *last.split(), "name"] if name not in first]
         made[kind] = (*first, *common, *_BEHIND.get(kind, "").split())
     return made
 
 
-TF_KERAS = _orders({**_OWN, "Adam": f"{_BETAS} adaptive_epsilon amsgrad"}, "jit_compile")
-KERAS3 = _orders(_OWN, "loss_scale_factor gradient_accumulation_steps")
+TF_KERAS = _orders({**OWN, "Adam": f"{_BETAS} adaptive_epsilon amsgrad"}, "jit_compile")
+KERAS3 = _orders(OWN, "loss_scale_factor gradient_accumulation_steps")

@@ -445,6 +445,13 @@ def _unknown(name: Any) -> ModelError:
     )
 
 
+def _at_home(optimizer: Optimizer, vintage: str | None) -> Optimizer:
+    """The optimizer that was made by name, as the classes of the vintage's package are."""
+    if optimizer.home is None and vintage is not None:
+        optimizer.settle_in(vintage)
+    return optimizer
+
+
 def get(identifier: Any, vintage: str | None = None) -> Optimizer:
     """An optimizer by name, config, class or object. vintage: whose defaults one by name has."""
     if isinstance(identifier, Optimizer):
@@ -452,9 +459,9 @@ def get(identifier: Any, vintage: str | None = None) -> Optimizer:
     if isinstance(identifier, str):
         found = CLASSES.get(identifier.lower())
         defaults = edition(vintage or settings.vintage()).defaults.get(found.__name__, {}) if found else {}
-        return deserialize({"class_name": identifier, "config": dict(defaults)})
+        return _at_home(deserialize({"class_name": identifier, "config": dict(defaults)}), vintage)
     if isinstance(identifier, Mapping):
-        return deserialize(identifier)
+        return _at_home(deserialize(identifier), vintage)
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):
         return identifier.from_config({})
     raise _unknown(identifier)

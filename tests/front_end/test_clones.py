@@ -50,7 +50,9 @@ def test_a_layer_stands_for_its_calls_and_calls_go_through_their_function():
         return layers.Activation("relu")(layer(*args, **kwargs))
 
     clone = keras3.models.clone_model(model, None, again, call, recursive=True)
-    assert seen == ["dense", "inside", "multiply"] and calls == ["dense", "dense", "inner", "multiply"]
+    operation = seen[-1]
+    assert seen == ["dense", "inside", operation] and calls == ["dense", "dense", "inner", operation]
+    assert operation.startswith("multiply")
     assert clone.get_layer("dense") is dense and clone.get_layer("inner") is not inner
     assert sum(isinstance(layer, layers.Activation) for layer in clone.layers) == 4
 

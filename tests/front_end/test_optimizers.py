@@ -490,3 +490,34 @@ def test_iterations_are_steps_and_schedules_count_batches_where_several_make_a_s
     growing = Growing(0.01, gradient_accumulation_steps=2)
     np.testing.assert_allclose(trained(growing, 9), np.full((3, 1), 0.69969153), 1e-5)
     assert int(growing.iterations) == 4
+
+
+def test_configurations_have_the_keys_of_their_keras():
+    """Recorded from Keras 3.15, and from tf_keras 2.21 and its `legacy`."""
+    common = {"weight_decay": None, "clipnorm": None, "global_clipnorm": None, "clipvalue": None}
+    common |= {"use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None}
+    own = {"learning_rate": 0.5, "momentum": 0.0, "nesterov": False}
+    last = {"loss_scale_factor": None, "gradient_accumulation_steps": None}
+    wanted = {"name": "sgd", **common, **last, **own}
+    assert keras3.optimizers.SGD(0.5).get_config() == wanted
+    model = keras3.Sequential([keras3.layers.Dense(1)])
+    model.compile("sgd", "mse")  # by name too
+    model.optimizer.learning_rate = 0.5
+    assert model.optimizer.get_config() == wanted
+    last = {"jit_compile": False, "is_legacy_optimizer": False}
+    assert tf_keras.optimizers.SGD(0.5, jit_compile=True).get_config() == {
+        "name": "SGD",
+        **common,
+        **last,
+        **own,
+    }
+    legacy = tf_keras.optimizers.legacy
+    assert legacy.SGD(0.5).get_config() == {"name": "SGD", "decay": 0.0, **own}
+    assert legacy.Nadam.from_config({"decay": 0.25}).get_config()["decay"] == 0.25  # its schedule_decay
+    assert legacy.Nadam(schedule_decay=0.25).decay == 0.0
+
+    class Own(keras3.optimizers.SGD):
+        def get_config(self):
+            return {**super().get_config(), "momentum": 0.25}
+
+    assert Own.from_config(Own().get_config()).momentum == 0.25

@@ -282,3 +282,41 @@ def test_h5_files_of_tf_keras_keep_newer_options(tmp_path: Path) -> None:
         model.save(path)
         back = tf_keras.models.load_model(path)
         assert trained_on(back, x, y) == pytest.approx(trained_on(kcompile.load(path), x, y), rel=1e-4)
+
+
+KINDS = [
+    "SGD",
+    "RMSprop",
+    "Adam",
+    "AdamW",
+    "Adagrad",
+    "Adadelta",
+    "Adamax",
+    "Nadam",
+    "Ftrl",
+    "Lion",
+    "Adafactor",
+    "Lamb",
+    "Muon",
+]
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, part",
+    [("keras3", "keras", ""), ("tf_keras",) * 2 + ("",), ("tf_keras",) * 2 + ("legacy",)],
+)
+def test_configurations_are_those_of_keras_and_are_read(ours, theirs, part):
+    real, mine = pytest.importorskip(theirs), importlib.import_module(f"kcompile.{ours}")
+    there, here = (getattr(k.optimizers, part) if part else k.optimizers for k in (real, mine))
+    compared = 0
+    for kind in KINDS:
+        if not hasattr(there, kind) or not hasattr(here, kind):
+            continue
+        for given in ({}, {"clipnorm": 1.0}, {} if part else {"use_ema": True, "weight_decay": 0.25}):
+            wanted = getattr(there, kind)(learning_rate=0.5, name="mine", **given).get_config()
+            made = getattr(here, kind)(learning_rate=0.5, name="mine", **given)
+            assert made.get_config() == wanted, kind
+            assert getattr(here, kind).from_config(wanted).get_config() == wanted
+            assert getattr(there, kind).from_config(made.get_config()).get_config() == wanted
+            compared += 1
+    assert compared >= 24
