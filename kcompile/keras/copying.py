@@ -10,6 +10,7 @@ import importlib
 from types import FunctionType
 from typing import Any
 
+from kcompile.keras.names_of_scripts import our_key, set_by_script, share
 from kcompile_runtime.errors import UnsupportedError
 
 
@@ -51,12 +52,16 @@ def _find_wrapped(module: str, name: str) -> Any:
 
 def state_of(thing: Any, *without: str) -> dict[str, Any]:
     """The attributes of an object but for these."""
-    return {k: _kept(v) for k, v in vars(thing).items() if k not in without}
+    left_out = {our_key(thing, name) for name in without}
+    return {k: _kept(v) for k, v in vars(thing).items() if k not in left_out}
 
 
 def restore(thing: Any, state: dict[str, Any], **others: Any) -> None:
     """Give an object the state that `state_of` gave, and other attributes."""
-    vars(thing).update({k: _found(v) for k, v in state.items()}, **others)
+    vars(thing).update({k: _found(v) for k, v in state.items()})
+    vars(thing).update({our_key(thing, name): value for name, value in others.items()})
+    for name in set_by_script(thing):
+        share(type(thing), name)
 
 
 def _kept(value: Any) -> Any:

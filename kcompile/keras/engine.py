@@ -299,7 +299,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         found = [as_eager(y, self.vintage) for y in computed(make, next(_calls_made), True)]
         added = found[len(found) - sum(counts.values()) :]
         for layer, count in reversed(counts.items()):
-            vars(layer)["called_losses"] = added[len(added) - count :]
+            layer.called_losses = added[len(added) - count :]
             added = added[: len(added) - count]
         return one_or_list(found[: len(found) - sum(counts.values())])
 

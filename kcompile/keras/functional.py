@@ -384,7 +384,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
             )
         if edition(self.vintage).eager:
             single = not isinstance(inputs, (list, tuple, Mapping))
-            vars(self)["called_on"] = [np.asarray(x) for x in values], single, bool(training)
+            self.called_on = [np.asarray(x) for x in values], single, bool(training)
         told = self.semantics.training_of_calls == "of the model"
         if told and training is None and any("training" in node.arguments for node in self.nodes):
             return self._now([np.asarray(x) for x in values], len(values) == 1, {})

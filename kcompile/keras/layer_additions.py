@@ -116,7 +116,7 @@ class Additions(Arguments):
             return updates.losses_in_step(self, trace)
         if self.called_on is not None:
             arrays, single, training = self.called_on
-            vars(self)["called_on"] = None
+            self.called_on = None
             self._now(arrays, single, {"training": training})
         if self.called_losses is not None:
             return [*updates.losses_of_weights(self), *self.called_losses]

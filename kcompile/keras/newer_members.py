@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from kcompile.keras.names_of_scripts import NamesOfScripts
 from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -65,7 +66,7 @@ class Refused:
         )
 
 
-class LayerMembers:
+class LayerMembers(NamesOfScripts):
     """Those of layers."""
 
     dynamic = False

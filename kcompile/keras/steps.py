@@ -24,6 +24,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.explain import explained
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.metric import Metric
+from kcompile.keras.names_of_scripts import set_by_script
 from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operands import leaves
 from kcompile.keras.optimizer import Optimizer
@@ -101,7 +102,7 @@ class Steps:
         """The entries whose graphs are traced by methods, as the class takes over one of them."""
         mine = self.taken_over | (TAKEN_OVER.keys() & vars(self).keys())
         found = frozenset(e for name in mine for e in TAKEN_OVER[name]) if mine else mine
-        trainer = vars(self).get("trainer")
+        trainer = getattr(self, "trainer", None)
         return found | {"train", "test"} if trainer is not None and trainer.by_steps else found
 
     def check_own_steps(self) -> None:
@@ -326,7 +327,7 @@ def _held(owner: Any, kind: type) -> list[Any]:
     return [
         x
         for key, value in vars(owner).items()
-        if key != "trainer"
+        if key.strip() != "trainer" or key in set_by_script(owner)
         for x in _leaves_of(value)
         if isinstance(x, kind)
     ]

@@ -22,9 +22,10 @@ from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish
-from kcompile.keras.layers.held import check_nesting, layers_in
+from kcompile.keras.layers.held import check_nesting, forget_place, layers_in
 from kcompile.keras.lengths import wider
 from kcompile.keras.method_orders import of_vintage
+from kcompile.keras.names_of_scripts import kept_for_us, set_by_script
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -57,6 +58,7 @@ class SubclassedModel(Model):
             raise ModelError(
                 f"{type(self).__name__}: call super().__init__() before layers are made attributes of a model"
             )
+        forget_place(self, name, value)
         super().__setattr__(name, value)
 
     # ---- parts
@@ -65,8 +67,8 @@ class SubclassedModel(Model):
     def attributes(self) -> dict[str, Any]:
         """The attributes that are the class's own."""
         mine = vars(self)
-        hidden = mine.get("_not_tracked", mine)
-        return {name: value for name, value in mine.items() if name not in hidden}
+        hidden = frozenset(mine.get("_not_tracked", mine)) - set_by_script(self)
+        return {k: value for k, value in mine.items() if k not in hidden and not kept_for_us(k)}
 
     @property
     def _layers(self) -> list[Layer]:
@@ -80,7 +82,7 @@ class SubclassedModel(Model):
     @property
     def built(self) -> bool:
         """Whether the inputs are known."""
-        return bool(vars(self).get("nodes"))
+        return bool(getattr(self, "nodes", None))
 
     @built.setter
     def built(self, value: bool) -> None:

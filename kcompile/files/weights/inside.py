@@ -12,6 +12,7 @@ from typing import Any
 from kcompile.keras.engine import Layer, Variable, as_list
 from kcompile.keras.layers.custom import Custom
 from kcompile.keras.models import Model, Sequential
+from kcompile.keras.names_of_scripts import kept_for_us
 from kcompile.keras.settings import snake_case
 
 Variables = list[Variable]
@@ -51,7 +52,8 @@ def held(layer: Any) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     if isinstance(layer, Custom):
         kept = {id(part) for part in layer.parts}
-        for name in _sorted(vars(layer).keys() - {"_given"}):  # the constructor's arguments are no attribute
+        # the constructor's arguments are no attribute
+        for name in _sorted(k for k in vars(layer) if k != "_given" and not kept_for_us(k)):
             found += [(place, part) for place, part in _placed(name, vars(layer)[name]) if id(part) in kept]
         return found
     for name in holders(layer):

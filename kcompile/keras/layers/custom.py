@@ -21,8 +21,9 @@ from kcompile.ir.types import TensorType
 from kcompile.keras import backend
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, one_or_list
 from kcompile.keras.layer_arguments import parameters
-from kcompile.keras.layers.held import Holder, layers_in
+from kcompile.keras.layers.held import Holder, forget_place, layers_in
 from kcompile.keras.layers.operation import OPERAND, operand
+from kcompile.keras.names_of_scripts import kept_for_us
 from kcompile.keras.operands import leaves, map_leaves
 from kcompile.keras.tracing import current
 from kcompile_runtime.errors import ModelError, OperandError, describe
@@ -74,7 +75,7 @@ class Custom(Holder):
         """The layers in the attributes, in the order in which these were first set; none in Keras 2.2, and in
         Keras 2.3 those that are attributes themselves."""
         known = self.semantics.layers_in_layers
-        values = [value for name, value in vars(self).items() if name != "_given"]
+        values = [value for name, value in vars(self).items() if name != "_given" and not kept_for_us(name)]
         found = (
             list(layers_in(values, self.semantics))
             if known.startswith("nested")
@@ -84,6 +85,7 @@ class Custom(Holder):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A variable in an attribute is a weight of the layer."""
+        forget_place(self, name, value)
         super().__setattr__(name, value)
         if not isinstance(value, Variable) or "_non_trainable" not in vars(self):
             return

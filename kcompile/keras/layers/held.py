@@ -8,6 +8,7 @@ from typing import Any
 from kcompile.keras.engine import Layer, Variable
 from kcompile.keras.layer_weights import weights_of_others
 from kcompile.keras.layers.registry import MOST_NESTED, deserialize
+from kcompile.keras.names_of_scripts import NAMES, set_by_script
 from kcompile.keras.semantics import Semantics
 from kcompile_runtime.errors import ModelError, describe
 
@@ -84,6 +85,17 @@ def layers_in(value: Any, semantics: Semantics) -> Iterator[Layer]:
     elif isinstance(value, (list, tuple)):
         for part in value:
             yield from layers_in(part, semantics)
+
+
+def forget_place(owner: Layer, name: str, value: Any) -> None:
+    """Before an attribute is set that held no layers so far (`self.x = None`): those that it gets now stand
+    behind those of other attributes, as every Keras has them."""
+    old = vars(owner).get(name, owner)
+    if old is owner or (name in NAMES and name not in set_by_script(owner)):
+        return
+    layers, before = (next(layers_in(v, owner.semantics), None) for v in (value, old))
+    if layers is not None and before is None:
+        del vars(owner)[name]
 
 
 def check_nesting(owner: Layer, held: Iterable[Layer]) -> None:
