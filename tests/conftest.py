@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,18 @@ settings.load_profile("kcompile")
 def _seeded() -> None:
     """Models draw their seeds from numpy's global generator: the same in every run and order."""
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    """Classes that a test registers are known in that test alone."""
+    from kcompile.keras.utils import serialization
+
+    known = serialization.get_custom_objects()
+    before = dict(known)
+    yield
+    known.clear()
+    known.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -415,7 +415,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
     ) -> Inferred:
         """The types of the outputs and of their masks."""
         scratch = Trace("shape inference")
-        scratch.alone = True
+        scratch.alone, scratch.penalizes = True, False
         inputs = [scratch.input(f"x{i}", t) for i, t in enumerate(types)]
         for i, mask in enumerate(masks):
             if mask is not None:

@@ -108,7 +108,7 @@ class Trace:
         self.known: dict[KerasTensor, Tensor] = {}
         self.alone = False
         self.inferring = self.graph.types_only = name == "shape inference"
-        self.penalizes = name not in ("shape inference", "predict")  # whether penalties on outputs count
+        self.penalizes = name != "predict"  # whether penalties on outputs count
         self.random_state: RandomState | None = None
         self.counter: Variable | None = None
         self.loop = False
