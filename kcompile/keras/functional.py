@@ -390,6 +390,9 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
             return self._now([np.asarray(x) for x in values], len(values) == 1, {})
         if training and not self.built:
             self.build_for_data(inputs)
+        if training and edition(self.vintage).eager:  # moving statistics move
+            found = as_list(self._now([np.asarray(x) for x in values], single, {"training": True}))
+            return one_or_list(found) if self.output_keys is None else self.trainer.packed(found)
         model = self._as_in_training() if training else self
         return as_eager(model.predict_on_batch(inputs), self.vintage)
 

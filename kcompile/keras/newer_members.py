@@ -11,7 +11,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from kcompile.ir.tensor import Tensor
 from kcompile.keras.names_of_scripts import NamesOfScripts
+from kcompile.keras.operands import leaves
+from kcompile.keras.operators import LOOPS_OF_JAX
 from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -24,7 +27,6 @@ REFUSED_OF_LAYERS = {
     "quantized_call": _QUANTIZED,
     "quantization_mode": _QUANTIZED,
     "rematerialized_call": "memory is planned when a model is compiled",
-    "stateless_call": _STATELESS,
     "symbolic_call": "call the layer on a tensor of a model",
     "with_name_scope": "there are no scopes of names: layers name their weights",
     "name_scope": "there are no scopes of names: layers name their weights",
@@ -64,6 +66,15 @@ class Refused:
         raise AttributeError(
             f"{label}: {self.name} is not supported: {self.remedy}", name=self.name, obj=owner
         )
+
+
+def refuse_traced(what: str, operands: Any) -> None:
+    """Raises UnsupportedError where an operand is of a function that JAX traces, or we."""
+    for x in leaves([operands]):
+        kind = type(x)
+        of_jax = "Tracer" in kind.__name__ and kind.__module__.partition(".")[0] == "jax"
+        if of_jax or isinstance(x, Tensor):
+            raise UnsupportedError(f"{what}: {LOOPS_OF_JAX}")
 
 
 class LayerMembers(NamesOfScripts):
@@ -121,6 +132,42 @@ class LayerMembers(NamesOfScripts):
     def compute_output_spec(self: Any, *args: Any, **kwargs: Any) -> Any:
         """What the layer gives for tensors of a model, which a call tells."""
         return self(*args, **kwargs)
+
+    def stateless_call(
+        self: Any,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Any, ...]:
+        """The outputs for arrays with these values of the variables, which the layer has for the call alone,
+        and the non-trainable values after it; with return_losses the losses too. Raises ModelError for a
+        layer that is not built, or other numbers of values, UnsupportedError in code that is traced."""
+        what = f"{self.label}: stateless_call"
+        refuse_traced(what, [trainable_variables, non_trainable_variables, args, kwargs])
+        if not self.built:
+            raise ModelError(f"{what}: the layer has no variables yet. Build it, or call it on some data")
+        given: list[tuple[Any, np.ndarray]] = []
+        for name, values in (
+            ("trainable_variables", trainable_variables),
+            ("non_trainable_variables", non_trainable_variables),
+        ):
+            own = getattr(self, name)
+            if len(values) != len(own):
+                raise ModelError(describe(f"{what}: {name}", f"{len(own)} arrays", str(len(values))))
+            given += zip(own, [np.array(value) for value in values])
+        before = [(variable, variable.array.copy()) for variable, _ in given]
+        try:
+            for variable, value in given:
+                variable.assign(value)
+            found = self(*args, **kwargs)
+            losses = list(self.losses) if return_losses else []
+            after = [variable.array.copy() for variable in self.non_trainable_variables]
+        finally:
+            for variable, value in before:
+                variable.assign(value)
+        return (found, after, losses) if return_losses else (found, after)
 
     def finalize_state(self) -> None:
         """Nothing: weights may be changed at any time."""

@@ -7,6 +7,7 @@ a graph is being traced, else a remembered call. `K` has these functions under t
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, numel
 from kcompile.keras.operands import pair, tensor, traced
 from kcompile.keras.tracing import find_trace
+from kcompile_runtime.errors import UnsupportedError
 
 
 def unary(module: str, name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:
@@ -127,10 +129,27 @@ def _operator(function: Callable[..., Any], swap: bool = False) -> Callable[[Any
     return apply
 
 
+LOOPS_OF_JAX = (
+    "a loop in the style of JAX (jax.jit, jax.value_and_grad) cannot run through our models, which are "
+    "compiled whole. Write the step as train_step(self, data) of a class of keras.Model and call fit or "
+    "train_on_batch; or run the loop in Keras itself, and compile its function by kcompile.compile_jax"
+)
+
+
 class Operators:
     """Base of what has Python's operators and is no tensor of a graph yet."""
 
     __array_ufunc__ = None  # numpy leaves `array * variable` to us
+
+    @property
+    def __jax_array__(self) -> Any:
+        """What gives jnp.asarray the value. Raises UnsupportedError where JAX asks for it to trace."""
+        frame = sys._getframe(1)
+        while str(frame.f_globals.get("__name__", "")).startswith("jax") and frame.f_back is not None:
+            if frame.f_code.co_name in ("array", "asarray"):
+                return lambda: np.asarray(self)
+            frame = frame.f_back
+        raise UnsupportedError(f"{self!r}: {LOOPS_OF_JAX}")
 
     __add__, __radd__ = _operator(add), _operator(add, True)
     __sub__, __rsub__ = _operator(subtract), _operator(subtract, True)

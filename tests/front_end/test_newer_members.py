@@ -8,6 +8,7 @@ import pytest
 from kcompile import keras3, tf_keras
 from kcompile.keras.settings import running
 from kcompile.run import run_script
+from kcompile_runtime.errors import ModelError
 
 
 def test_members_that_mean_nothing_here_are_refused_by_name():
@@ -15,7 +16,7 @@ def test_members_that_mean_nothing_here_are_refused_by_name():
     model = keras3.Sequential([keras3.Input((3,)), layer])
     for owner, name, remedy in (
         (layer, "quantized_call", "float32 or float64"),
-        (layer, "stateless_call", "compile_jax"),
+        (layer, "rematerialized_call", "memory"),
         (model, "compute_loss_and_updates", "train_step"),
         (model, "jax_state_sync", "JAX"),
     ):
@@ -274,3 +275,30 @@ def test_the_value_of_a_variable_is_traced():
     model.predict(np.ones((1, 1)), verbose=0)
     layer.scale.assign(3.0)
     assert model.predict(np.ones((1, 1)), verbose=0) == 3.0
+
+
+def test_calls_with_other_values_of_the_variables():
+    """What Keras 3 gave; the variables are as before."""
+    model = keras3.Sequential(
+        [
+            keras3.Input((3,)),
+            keras3.layers.Dense(4, kernel_initializer="ones"),
+            keras3.layers.BatchNormalization(),
+            keras3.layers.Dense(2, kernel_initializer="ones"),
+        ]
+    )
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    doubled = [np.asarray(v) * 2 for v in model.trainable_variables]
+    fixed = [np.asarray(v) for v in model.non_trainable_variables]
+    found, after = model.stateless_call(doubled, fixed, x)
+    np.testing.assert_allclose(found, [[95.95, 95.95], [383.81, 383.81]], 1e-4)
+    np.testing.assert_array_equal(after, fixed)
+    found, after = model.stateless_call(doubled, fixed, x, training=True)
+    np.testing.assert_allclose(found, [[-16.0] * 2, [16.0] * 2], 1e-4)
+    np.testing.assert_allclose(after, [[0.15] * 4, [1.8] * 4], 1e-5)
+    assert (model.get_weights()[0] == 1).all() and (np.asarray(model.non_trainable_variables[0]) == 0).all()
+    assert len(model.stateless_call(doubled, fixed, x, return_losses=True)) == 3
+    with pytest.raises(ModelError, match="6 arrays"):
+        model.stateless_call(doubled[:1], fixed, x)
+    model(x / 2, training=True)  # moves them
+    np.testing.assert_allclose(np.asarray(model.non_trainable_variables[0]), [0.0375] * 4, 1e-4)
