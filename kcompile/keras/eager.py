@@ -16,6 +16,13 @@ class EagerArray(np.ndarray):
         return self.view(np.ndarray)
 
 
+class CalledArray(EagerArray):
+    """The array of a variable, which `variable.value()` gives once more."""
+
+    def __call__(self) -> np.ndarray:
+        return self
+
+
 def as_eager(found: Any, vintage: str) -> Any:
     """An array, or a list or dict of them, as a call in this vintage gives it."""
     if not edition(vintage).eager:

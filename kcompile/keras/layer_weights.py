@@ -15,10 +15,11 @@ import numpy as np
 
 from kcompile.ir.types import BYTES, FLOATS
 from kcompile.keras import constraints, initializers, regularizers
+from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.operands import value_of
 from kcompile.keras.scopes import path_in
-from kcompile.keras.settings import dtype_name, floatx, running
+from kcompile.keras.settings import dtype_name, floatx, get_uid, running
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
@@ -30,6 +31,14 @@ from kcompile_runtime.errors import (
     UnsupportedError,
     describe,
 )
+
+
+def unnamed(vintage: str) -> str:
+    """The name of a weight that is given none: variable, variable_1, ... in Keras 3, and Variable before."""
+    if edition(vintage).variables != "last part":
+        return "Variable"
+    number = get_uid("Variable") - 1
+    return f"variable_{number}" if number else "variable"
 
 
 @contextmanager
@@ -109,7 +118,7 @@ class Weights(Arguments):
         """A new variable of this layer, filled by `initializer` (default glorot_uniform). others: what later
         Kerases have besides, which says how variables are kept elsewhere and means nothing here."""
         _check_others(self.label, others)
-        sizes, name = tuple(shape or ()), "weight" if name is None else name
+        sizes, name = tuple(shape or ()), unnamed(self.vintage) if name is None else name
         if None in sizes:
             raise ModelError(
                 describe(

@@ -114,12 +114,16 @@ def poisson(y_true: Any, y_pred: Tensor) -> Tensor:
 
 def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
     """Minus the cosine of the angle between y_true and y_pred."""
-    axis = _feature_axis("cosine_similarity", axis, y_pred)
+    return -_cosine_along(y_true, y_pred, _feature_axis("cosine_similarity", axis, y_pred))
+
+
+def _cosine_along(y_true: Any, y_pred: Tensor, axis: Any) -> Tensor:
+    """The cosine of the angle between y_true and y_pred along an axis, or several; the batch is one too."""
     first, second = (
         y * ops.rsqrt(ops.maximum(ops.reduce_sum(ops.square(y), axis, True), 1e-12))
         for y in (_like(y_true, y_pred), y_pred)
     )
-    return -ops.reduce_sum(first * second, axis)
+    return ops.reduce_sum(first * second, axis)
 
 
 # ---------------------------------------------------------------- margins

@@ -97,9 +97,10 @@ def _share(hit: Tensor, like: Tensor) -> Tensor:
     return ops.cast(hit, like.dtype)
 
 
-def cosine_similarity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """The cosine of the angle between y_true and y_pred. The loss of this name is minus it."""
-    return -losses.cosine_proximity(y_true, y_pred, axis)
+def cosine_similarity(y_true: Any, y_pred: Tensor, axis: Any = -1) -> Tensor:
+    """The cosine of the angle between y_true and y_pred, along an axis, or several; the batch is one too. The
+    loss of this name is minus it."""
+    return losses._cosine_along(y_true, y_pred, axis)
 
 
 def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:

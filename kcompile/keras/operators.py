@@ -139,7 +139,7 @@ LOOPS_OF_JAX = (
 class Operators:
     """Base of what has Python's operators and is no tensor of a graph yet."""
 
-    __array_ufunc__ = None  # numpy leaves `array * variable` to us
+    __array_ufunc__: Any = None  # numpy leaves `array * variable` to us
 
     @property
     def __jax_array__(self) -> Any:

@@ -14,9 +14,10 @@ import numpy as np
 
 from kcompile.ir.graph import Graph
 from kcompile.ir.ops import broadcast_to, cast, constant
-from kcompile.ir.tensor import StaticShape, Tensor, as_tensor
+from kcompile.ir.tensor import REFLECTED, UFUNCS, StaticShape, Tensor, as_tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
+from kcompile.keras.eager import CalledArray
 from kcompile.keras.editions import edition
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.operands import evaluate, record
@@ -38,6 +39,15 @@ KerasShape = tuple[Any, ...]
 PROBE_SIZES = (960, 1920)
 
 # ---------------------------------------------------------------- variables
+
+
+class _CalledTensor(Tensor):
+    """A tensor that a call gives once more: what `variable.value()` is in a trace."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Tensor:
+        return self
 
 
 class Variable(Operators):
@@ -90,9 +100,14 @@ class Variable(Operators):
 
     @property
     def value(self) -> Any:
-        """The variable's value as scripts read it: the array, and in code that is being traced the tensor."""
+        """The variable's value as scripts read it: the array, and in code that is being traced the tensor.
+        Before Keras 3 it is a method, so what is given may be called."""
         graph = current()
-        return self.array if graph is None else self.__tensor__(graph)
+        called = edition(self.vintage).variables == "tensors"
+        if graph is None:
+            return self.array.view(CalledArray) if called else self.array
+        found = self.__tensor__(graph)
+        return _CalledTensor(found.graph, found.value) if called else found
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,6 +177,18 @@ class Variable(Operators):
                 "as it is now. Use keras.ops, or functions of K"
             )
         return np.array(self.array, dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """A function of numpy's: the operator of Python's that it stands for, which a trace records; any
+        other on the numbers, outside of traces."""
+        name = UFUNCS.get(ufunc.__name__)
+        if method == "__call__" and name not in (None, "eq", "ne") and not options:
+            first = inputs[0] is self
+            word = name if first else REFLECTED.get(str(name), f"r{name}")
+            if (operator := getattr(self, f"__{word}__", None)) is not None:
+                return operator(inputs[1] if first else inputs[0])
+        arrays = [np.asarray(x) if isinstance(x, Variable) else x for x in inputs]
+        return getattr(ufunc, method)(*arrays, **options)
 
     def __float__(self) -> float:
         return float(self.array)

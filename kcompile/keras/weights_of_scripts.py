@@ -10,8 +10,8 @@ import numpy as np
 
 from kcompile.keras import initializers
 from kcompile.keras.editions import EDITIONS
-from kcompile.keras.layer_weights import filled
-from kcompile.keras.settings import floatx, get_uid
+from kcompile.keras.layer_weights import filled, unnamed
+from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import Variable as _Variable
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
@@ -34,8 +34,8 @@ class Variable(_Variable):
         synchronization: Any = "auto",
         name: str | None = None,
     ) -> None:
-        name = dtype.__name__ if isinstance(dtype, type) else str(dtype)
-        kind = None if dtype is None else {"int": "int32", "float": floatx()}.get(name, name)
+        word = dtype.__name__ if isinstance(dtype, type) else str(dtype)
+        kind = None if dtype is None else {"int": "int32", "float": floatx()}.get(word, word)
         if callable(initializer) or isinstance(initializer, str):
             if shape is None:
                 raise InputError(describe("Variable: shape", "a shape, where values are drawn", "None"))
@@ -43,9 +43,9 @@ class Variable(_Variable):
         else:
             value = np.asarray(initializer)
             kind = kind or (floatx() if value.dtype.kind == "f" else value.dtype.name)
-        number = get_uid("Variable") - 1
-        default = "variable" if not number else f"variable_{number}"
-        super().__init__(np.asarray(value), default if name is None else name, trainable, kind)
+        name = unnamed("keras3") if name is None else name
+        super().__init__(np.asarray(value), name, trainable, kind)
+        self.vintage = "keras3"
 
 
 def version() -> str:
