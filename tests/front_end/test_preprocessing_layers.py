@@ -80,3 +80,19 @@ def test_layers_of_other_libraries_say_what_to_use() -> None:
         L.TFSMLayer("model")
     with pytest.raises(UnsupportedError, match="RandomZoom"):
         tf_keras.layers.RandomHeight(0.2)
+
+
+def test_vectors_of_categories_are_of_the_whole_type_that_the_layer_is_given() -> None:
+    """As Keras 3 and tf_keras give them; lookups give floats all the same."""
+    layers, x = keras3.layers, keras3.Input((1,), dtype="int32")
+    for mode in ("one_hot", "multi_hot", "count"):
+        for layer in (
+            layers.CategoryEncoding(4, output_mode=mode, dtype="int32"),
+            layers.Discretization([1.0, 2.0], output_mode=mode, dtype="int32"),
+            layers.Hashing(4, output_mode=mode, dtype="int32"),
+        ):
+            assert layer(np.array([[1], [3]])).dtype == "int32"
+        assert layers.CategoryEncoding(4, output_mode=mode, dtype="int64")(x).dtype == "int64"
+        assert layers.CategoryEncoding(4, output_mode=mode)(x).dtype == "float32"
+        lookup = layers.IntegerLookup(vocabulary=[1, 2, 3], output_mode=mode, dtype="int32")
+        assert lookup(x).dtype == "float32"

@@ -25,6 +25,7 @@ class Encoding(Preprocessing):
 
     modes: tuple[str, ...] = MODES
     whole = "int32"  # the type of numbers in the mode "int"
+    whole_vectors = True  # whether vectors are of a type of whole numbers that the layer is given
 
     def __init__(self, dtype: Any = None, **kwargs: Any) -> None:
         """dtype: of the vectors, or, in the mode "int", of the numbers."""
@@ -54,6 +55,11 @@ class Encoding(Preprocessing):
             )
         return False
 
+    @property
+    def vector_dtype(self) -> str:
+        """The type of the vectors."""
+        return (self.whole_dtype if self.whole_vectors else None) or self.float_dtype
+
     def encoded(self, places: Tensor, mode: str, depth: int, weights: Tensor | None = None) -> Tensor:
         """Whole numbers in the form of a mode. depth: how many categories there are. weights: of each number,
         when it is counted."""
@@ -65,15 +71,15 @@ class Encoding(Preprocessing):
         if mode == "one_hot":
             if places.rank > 1 and places.shape[-1] == 1:
                 places = ops.reshape(places, places.shape[:-1])
-            return ops.one_hot(places, depth, self.float_dtype)
+            return ops.one_hot(places, depth, self.vector_dtype)
         if places.rank > 2 or (places.rank == 1 and not isinstance(places.shape[0], int)):
             raise ModelError(describe(f"output_mode={mode!r}", "inputs [batch, numbers]", str(places.type)))
-        hot = ops.one_hot(places, depth, self.float_dtype)
+        hot = ops.one_hot(places, depth, self.vector_dtype)
         axis = places.rank - 1
         if mode == "multi_hot":
             return ops.reduce_max(hot, axis)
         if weights is not None:
-            hot = hot * ops.reshape(self.floats(weights), (*weights.shape, 1))
+            hot = hot * ops.cast(ops.reshape(weights, (*weights.shape, 1)), hot.dtype)
         return ops.reduce_sum(hot, axis)
 
 

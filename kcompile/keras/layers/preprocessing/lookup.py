@@ -33,6 +33,7 @@ class _Lookup(Encoding):
     """
 
     whole = "int64"
+    whole_vectors = False
 
     def __init__(
         self,
