@@ -113,7 +113,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         self.added_losses: list[KerasTensor] = []
         self._layers: list[Layer] = []
         self._shown: tuple[list[Layer], list[Layer]] = self._layers, []
-        self._in_training: tuple[list[Node], Model] | None = None
+        self._by_call: dict[bool, tuple[list[Node], Model]] = {}  # see `_as_called`
         self._runs = 1
         self._inferred: dict[Any, Inferred] = {}
         self.prelude: Prelude | None = None
@@ -388,26 +388,27 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         told = self.semantics.training_of_calls == "of the model"
         if told and training is None and any("training" in node.arguments for node in self.nodes):
             return self._now([np.asarray(x) for x in values], len(values) == 1, {})
-        if training and not self.built:
+        apart = training or "predict" in self.own_steps  # a call is none of a predict_step of one's own
+        if apart and not self.built:
             self.build_for_data(inputs)
         if training and edition(self.vintage).eager:  # moving statistics move
             found = as_list(self._now([np.asarray(x) for x in values], single, {"training": True}))
             return one_or_list(found) if self.output_keys is None else self.trainer.packed(found)
-        model = self._as_in_training() if training else self
+        model = self._as_called(bool(training)) if apart else self
         return as_eager(model.predict_on_batch(inputs), self.vintage)
 
-    def _as_in_training(self) -> Model:
-        """A model that calls this one with training=True, over the same weights and random numbers."""
-        if self._in_training is None or self._in_training[0] != self.nodes:
+    def _as_called(self, training: bool) -> Model:
+        """A model that is a call of this one, over the same weights and random numbers."""
+        if training not in self._by_call or self._by_call[training][0] != self.nodes:
             if not self.built:  # no data said it
                 raise ModelError(f"Model {self.name!r} is not built: its input shape is not known")
             inputs = [Input(batch_shape=x.shape, dtype=x.dtype, vintage=self.vintage) for x in self.inputs]
-            outputs = self(one_or_list(inputs), training=True)
-            model = Model(inputs, outputs, name=f"{self.name}_in_training", vintage=self.vintage)
+            outputs = self(one_or_list(inputs), training=training)
+            model = Model(inputs, outputs, name=f"{self.name}_called", vintage=self.vintage)
             model.random_state = self.random_state
             model.calls_as_written = True
-            self._in_training = list(self.nodes), model
-        return self._in_training[1]
+            self._by_call[training] = list(self.nodes), model
+        return self._by_call[training][1]
 
     def ensure_built(
         self,
@@ -420,9 +421,10 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         for given in (types, second_types or types):
             self.widened_to([(None, *t.shape[1:]) for t in given])
         expected = [x.batch_type for x in self.inputs]
-        if len(types) != len(expected) or not all(
+        fits = len(types) == len(expected) and all(
             _fits(x, t.shape) for given in (types, second_types or types) for x, t in zip(self.inputs, given)
-        ):
+        )
+        if not fits and not (self.subclassed and not expected):  # in a step, called on what is no batch
             raise ModelError(
                 describe(
                     f"Model {self.name!r}",

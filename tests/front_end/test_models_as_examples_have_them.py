@@ -220,3 +220,47 @@ def test_callbacks_say_what_those_of_their_keras_say(
             "Epoch 2: early stopping",
             "Restoring model weights from the end of the best epoch: 1.",
         ]
+
+
+@BOTH
+def test_a_call_on_arrays_is_none_of_a_predict_step_of_ones_own(edition: Any) -> None:
+    class Own(edition.Model):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = edition.layers.Dense(2, kernel_initializer="ones")
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.dense(x) * (2.0 if training else 1.0)
+
+        def predict_step(self, data: Any) -> Any:
+            return self(data)[:, 0] + 100.0
+
+    model, x = Own(), np.ones((3, 2), "float32")
+    assert np.asarray(model(x)).tolist() == [[2.0, 2.0]] * 3
+    assert np.asarray(model(x, training=True)).tolist() == [[4.0, 4.0]] * 3
+    assert model.predict(x, verbose=0).tolist() == [102.0] * 3
+    assert np.asarray(model(x[:1])).tolist() == [[2.0, 2.0]]
+
+
+@BOTH
+def test_a_model_of_one_graph_is_called_on_all_of_it_in_each_step(edition: Any) -> None:
+    ops = keras3.ops
+    nodes = np.arange(15, dtype="float32").reshape(5, 3) / 10
+    edges = np.array([[0, 1], [1, 2], [2, 0], [3, 4], [4, 4], [0, 3]], "int32")
+
+    class Graph(edition.Model):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = edition.layers.Dense(2, kernel_initializer="ones")
+
+        def call(self, inputs: Any) -> Any:
+            states, pairs = inputs
+            sent = ops.take(self.dense(states), pairs[:, 1], axis=0)
+            return ops.segment_sum(sent, pairs[:, 0], num_segments=5)
+
+        def predict_step(self, data: Any) -> Any:
+            return ops.take(self([nodes, edges]), data, axis=0)
+
+    found = Graph().predict(np.array([0, 3, 4]), verbose=0)
+    expected = [nodes[1].sum() + nodes[3].sum(), nodes[4].sum(), nodes[4].sum()]
+    np.testing.assert_allclose(found, np.repeat(expected, 2).reshape(3, 2), rtol=1e-6)
