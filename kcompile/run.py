@@ -36,6 +36,7 @@ TF_KERAS = "kcompile.tf_keras"
 TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
 FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
 TENSORFLOW = ("", "python", "compat", "compat.v1", "compat.v2")  # its modules without names of their own
+KERAS_PARTS = ("initializers", "losses", "metrics", "optimizers")  # of tf.keras, at tensorflow itself too
 CALLED = {"kcompile.keras": "Keras 2", "kcompile.keras3": "Keras 3", "kcompile.tf_keras": "tf.keras"}
 # How a script gets each of them
 SWITCHES = {
@@ -74,6 +75,8 @@ class TensorFlow(types.ModuleType):
         path = f"{below_tensorflow(self.__name__)}.{name}".lstrip(".")
         if path in ("keras", "python.keras"):
             return importlib.import_module(TF_KERAS)
+        if path in KERAS_PARTS and not self.__name__.endswith(".v1"):
+            return importlib.import_module(f"{TF_KERAS}.{path}")
         thin = importlib.import_module("kcompile.tensorflow")
         if path in TENSORFLOW or path in thin.MODULES:
             return importlib.import_module(f"{self.__name__}.{name}")

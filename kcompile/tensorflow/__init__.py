@@ -2,8 +2,8 @@
 
 Enters: names of TensorFlow, as scripts of tf.keras and Keras 3 write them around their models. Leaves:
 functions of keras.ops and keras.random with TensorFlow's arguments (`functions`, `networks`, `images`,
-`matrices`), which are traced in layers, losses and metrics, are layers on tensors of a model, and are
-computed at once on arrays; `tf.strings` on arrays of texts (`texts`); `tf.data` over numpy
+`augmenting`, `matrices`, `places`), which are traced in layers, losses and metrics, are layers on tensors of
+a model, and are computed at once on arrays; `tf.strings` on arrays of texts (`texts`); `tf.data` over numpy
 (`kcompile.keras.pipelines`); switches that do no harm (`around`). All else is refused by name, with what to
 write instead (`absent`).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kcompile.tensorflow import around, functions, images, matrices, networks, texts
+from kcompile.tensorflow import around, augmenting, functions, images, matrices, networks, places, texts
 from kcompile.tensorflow.absent import why_absent
 
 __all__ = ["names", "why_absent"]
@@ -26,7 +26,14 @@ def names(path: str) -> dict[str, Any]:
 def _collected() -> dict[str, dict[str, Any]]:
     made: dict[str, dict[str, Any]] = {"": {}}
     tables: list[dict[str, Any]] = [functions.FUNCTIONS, networks.FUNCTIONS, images.FUNCTIONS]
-    for table in (*tables, matrices.FUNCTIONS, texts.FUNCTIONS, around.NAMES):
+    for table in (
+        *tables,
+        matrices.FUNCTIONS,
+        places.FUNCTIONS,
+        augmenting.FUNCTIONS,
+        texts.FUNCTIONS,
+        around.NAMES,
+    ):
         for dotted, value in table.items():
             place, _, name = dotted.rpartition(".")
             made.setdefault(place, {})[name] = value

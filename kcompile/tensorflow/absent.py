@@ -7,7 +7,6 @@ _READ = "read files in Python, or by keras.utils (load_img, image_dataset_from_d
 _COMPLEX = "complex numbers are not supported"
 _RAGGED = "pad sequences to one length: keras.utils.pad_sequences, Dataset.padded_batch"
 _SPARSE = "write it over dense tensors"
-_RANDOM = "use the layer of keras.layers that does it ({layer}), or numpy on arrays"
 _LAYERS = "use the layers of keras.layers, or keras.ops"
 _LOOP = "use Model.fit, or a class with a train_step of its own"
 _ARRAYS = "lists of Python's, which a loop over a known number of steps fills"
@@ -33,8 +32,6 @@ REMEDIES: dict[str, str] = {
     "train": "use keras.callbacks.ModelCheckpoint, BackupAndRestore and Model.save_weights",
     "train.Checkpoint": "use Model.save_weights and keras.callbacks.BackupAndRestore",
     "summary": "use keras.callbacks.TensorBoard",
-    "py_function": "code of Python's cannot be traced: use tf functions, or Dataset.from_generator",
-    "numpy_function": "code of Python's cannot be traced: use tf functions, or Dataset.from_generator",
     "distribute": "a model runs on one device, which its target names",
     "tpu": "a model runs on one device, which its target names",
     "quantization": "weights are float32 or float64",
@@ -43,8 +40,6 @@ REMEDIES: dict[str, str] = {
     "bitcast": "there are no ops on the bits of numbers",
     "scan": "use keras.ops.scan over a known number of steps",
     "foldl": "use keras.ops.fori_loop over a known number of steps",
-    "gather_nd": "use tf.gather, or x[..., i]",
-    "scatter_nd": "use keras.ops.scatter",
     "dynamic_partition": "the size of its result depends on the data: use tf.where",
     "data.TFRecordDataset": _READ,
     "data.TextLineDataset": "Dataset.from_tensor_slices of the lines that Python reads, as numbers",
@@ -59,12 +54,6 @@ REMEDIES: dict[str, str] = {
     "nn.separable_conv2d": "use keras.ops.separable_conv",
     "nn.sampled_softmax_loss": "use the whole softmax",
     "nn.nce_loss": "use the whole softmax",
-    "image.random_flip_left_right": _RANDOM.format(layer="RandomFlip"),
-    "image.random_flip_up_down": _RANDOM.format(layer="RandomFlip"),
-    "image.random_brightness": _RANDOM.format(layer="RandomBrightness"),
-    "image.random_contrast": _RANDOM.format(layer="RandomContrast"),
-    "image.random_crop": _RANDOM.format(layer="RandomCrop"),
-    "image.rot90": "use keras.ops.rot90",
     **{f"io.{name}": _READ for name in ("read_file", "decode_image", "decode_jpeg", "decode_png", "gfile")},
     "linalg.eig": "complex numbers are not supported: use tf.linalg.eigh of a symmetric matrix",
     "linalg.lu": "use tf.linalg.solve, or keras.ops.lu_factor",

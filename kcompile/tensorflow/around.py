@@ -11,7 +11,7 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import DTYPES
-from kcompile.keras import pipelines, settings
+from kcompile.keras import initializers, pipelines, settings
 from kcompile.keras.eager import EagerArray
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.operands import map_leaves
@@ -19,7 +19,7 @@ from kcompile.keras.pipelines.elements import element
 from kcompile.keras.settings import get_uid
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tensors import Variable as _Variable
-from kcompile.tensorflow.functions import o
+from kcompile.tensorflow.functions import o, of_values
 
 
 class DType(str):
@@ -123,6 +123,21 @@ def printed(*inputs: Any, **kwargs: Any) -> None:
     print(*inputs, sep=kwargs.get("sep", " "), end=kwargs.get("end", "\n"))
 
 
+def of_python(func: Any, inp: Any, Tout: Any, name: Any = None) -> Any:
+    """What code of Python's gives for values, in the dtype Tout, or a list of those; as pipelines map it."""
+    of_values("py_function", "Code of Python's cannot be traced: use tf functions", *inp)
+    found = func(*(convert_to_tensor(x) for x in inp))
+    if isinstance(Tout, (list, tuple)):
+        many = found if isinstance(found, (list, tuple)) else [found]
+        return [constant(x, dtype) for x, dtype in zip(many, Tout)]
+    return constant(found, Tout)
+
+
+def of_numpy(func: Any, inp: Any, Tout: Any, stateful: bool = True, name: Any = None) -> Any:
+    """`of_python` of a function of numpy's arrays."""
+    return of_python(lambda *given: func(*(x.numpy() for x in given)), inp, Tout)
+
+
 @contextmanager
 def _scope(*args: Any, **kwargs: Any) -> Iterator[Any]:
     """A scope of TensorFlow's: a strategy, a device, a recording."""
@@ -165,13 +180,20 @@ NAMES: dict[str, Any] = {
     "TensorSpec": pipelines.TensorSpec,
     "Variable": Variable,
     "constant": constant,
+    "constant_initializer": initializers.Constant,
+    "ones_initializer": initializers.Ones,
+    "random_normal_initializer": initializers.RandomNormal,
+    "random_uniform_initializer": initializers.RandomUniform,
+    "zeros_initializer": initializers.Zeros,
     "convert_to_tensor": convert_to_tensor,
     "executing_eagerly": lambda: True,
     "function": function,
     "autograph.experimental.do_not_convert": function,
     "is_tensor": o.is_tensor,
     "no_op": _ignored,
+    "numpy_function": of_numpy,
     "print": printed,
+    "py_function": of_python,
     "autograph.set_verbosity": _ignored,
     "config.run_functions_eagerly": _ignored,
     "config.functions_run_eagerly": lambda: False,

@@ -119,8 +119,6 @@ def total_variation(images: Any, name: Any = None) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "image.adjust_brightness": lambda image, delta: o.add(image, delta),
-    "image.adjust_contrast": adjust_contrast,
     "image.central_crop": central_crop,
     "image.convert_image_dtype": convert_image_dtype,
     "image.crop_to_bounding_box": crop_to_bounding_box,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
+
 from kcompile.keras import keras3_random
 from kcompile.tensorflow.functions import Function, as_type, normalize_l2, o, one, top_k
 from kcompile_runtime.errors import UnsupportedError
@@ -131,6 +133,17 @@ def shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
     return r.shuffle(value, 0, seed)
 
 
+def gamma(
+    shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None, name: Any = None
+) -> Any:
+    """Numbers of gamma distributions, of this shape for each alpha (and rate beta)."""
+    sizes = list(shape) if isinstance(shape, (list, tuple, np.ndarray)) else [shape]
+    rates = 1.0 if beta is None else o.convert_to_tensor(beta, str(dtype))
+    alpha = o.multiply(o.convert_to_tensor(alpha, str(dtype)), o.ones_like(rates))
+    made = r.gamma((*sizes, *o.shape(alpha)), alpha, str(dtype), seed)
+    return made if beta is None else o.divide(made, rates)
+
+
 def categorical(logits: Any, num_samples: int, dtype: Any = None, seed: Any = None, name: Any = None) -> Any:
     """Classes drawn for each row of logits."""
     return as_type(r.categorical(logits, num_samples, seed=seed), dtype or "int64", logits)
@@ -174,6 +187,7 @@ _NN: dict[str, Function] = {
 }
 _RANDOM: dict[str, Function] = {
     "categorical": categorical,
+    "gamma": gamma,
     "normal": normal,
     "shuffle": shuffle,
     "truncated_normal": truncated_normal,

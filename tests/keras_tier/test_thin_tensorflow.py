@@ -7,11 +7,18 @@ import inspect
 import numpy as np
 import pytest
 
-from kcompile.tensorflow import around, functions, images, matrices, networks
+from kcompile.tensorflow import around, augmenting, functions, images, matrices, networks, places
 
 pytestmark = pytest.mark.keras
 
-TABLES = {**functions.FUNCTIONS, **networks.FUNCTIONS, **images.FUNCTIONS, **matrices.FUNCTIONS}
+TABLES = {
+    **functions.FUNCTIONS,
+    **networks.FUNCTIONS,
+    **images.FUNCTIONS,
+    **augmenting.FUNCTIONS,
+    **matrices.FUNCTIONS,
+    **places.FUNCTIONS,
+}
 X = np.random.RandomState(0).uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
 Y = np.random.RandomState(1).uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
 N = np.array([[0, 2, 1], [1, 1, 0]], "int32")
@@ -152,6 +159,21 @@ CASES = {
     "nn.top_k": (X, 2),
     "image.adjust_brightness": (PICTURES, 0.25),
     "image.adjust_contrast": (PICTURES, 1.5),
+    "image.adjust_hue": (PICTURES, 0.3),
+    "image.adjust_saturation": (PICTURES, 1.7),
+    "image.pad_to_bounding_box": (PICTURES, 1, 2, 8, 11),
+    "image.resize_with_crop_or_pad": (PICTURES, 3, 11),
+    "image.rot90": (PICTURES, 3),
+    "gather_nd": (X, np.array([[[0, 1], [1, 2]]])),
+    "scatter_nd": (np.array([[0], [2], [2]]), X[0], (4, 4)),
+    "tensor_scatter_nd_max": (X[0, 0], np.array([[1], [3]]), np.array([2.0, -1.0], "float32")),
+    "tensor_scatter_nd_min": (X[0, 0], np.array([[1], [3]]), np.array([2.0, -1.0], "float32")),
+    "tensor_scatter_nd_sub": (X[0, 0], np.array([[1], [3]]), np.array([2.0, -1.0], "float32")),
+    **{
+        f"math.unsorted_segment_{name}": (X[0], np.array([2, 0, 2]), 3)
+        for name in ("max", "mean", "min", "prod")
+    },
+    "math.bincount": (N, Y[0, :2, :3], 8, 2),
     "image.central_crop": (PICTURES, 0.5),
     "image.convert_image_dtype": ((PICTURES * 255).astype("uint8"), "float32"),
     "image.crop_to_bounding_box": (PICTURES, 1, 2, 3, 4),
@@ -176,3 +198,26 @@ def test_values_are_those_of_tensorflow():
             np.testing.assert_allclose(
                 np.asarray(a, "float64"), np.asarray(b, "float64"), rtol=2e-5, atol=2e-5, err_msg=path
             )
+
+
+def test_places_and_counts_in_other_forms():
+    tf = pytest.importorskip("tensorflow")
+    for given in ((X, [[1, 2], [2, 3]], 1), (X, [[[0], [2]], [[1], [1]]], 1), (X, [1]), (X, [[1], [0]])):
+        np.testing.assert_array_equal(places.gather_nd(*given), tf.gather_nd(*given))
+    for given in ((N,), (N, None, 5), (N, None, None, 2)):
+        np.testing.assert_array_equal(places.bincount(*given), tf.math.bincount(*given))
+
+
+def test_pictures_of_whole_numbers_are_changed_as_fractions():
+    tf = pytest.importorskip("tensorflow")
+    whole = (PICTURES * 255).astype("uint8")
+    for name, by in (
+        ("brightness", 0.3),
+        ("brightness", -0.4),
+        ("contrast", 1.7),
+        ("saturation", 0.5),
+        ("hue", 0.2),
+    ):
+        mine = augmenting.FUNCTIONS[f"image.adjust_{name}"](whole, by)
+        real = getattr(tf.image, f"adjust_{name}")(whole, by).numpy()
+        assert mine.dtype == real.dtype and np.abs(mine.astype(int) - real).max() <= 1, name

@@ -29,7 +29,6 @@ ABSENT = {
     "choose_from_datasets": "from_generator, whose function chooses",
     "counter": "Dataset.range",
     "fingerprint": "nothing: elements are made anew in each pass",
-    "get_single_element": "next(iter(dataset))",
     "group_by_window": "from_generator, whose function groups",
     "ignore_errors": "filter, or from_generator, whose function catches the errors",
     "list_files": "glob, and from_tensor_slices of the sorted paths",
@@ -303,6 +302,14 @@ class Dataset:
                         opened[place] = None if more is None else iter(next(_datasets("interleave", more)))
 
         return Dataset(make)
+
+    def get_single_element(self, name: str | None = None) -> Any:
+        """The element of a data set that has one. Raises InputError."""
+        found = list(itertools.islice(self, 2))
+        if len(found) != 1:
+            got = "more" if found else "none"
+            raise InputError(describe("get_single_element", "a data set of one element", got))
+        return found[0]
 
     def enumerate(self, start: int = 0, name: str | None = None) -> Dataset:
         """Pairs of a number, from start on, and an element."""

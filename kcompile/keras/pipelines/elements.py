@@ -42,6 +42,8 @@ def element(x: Any) -> Any:
         array = np.asarray(x)
     except ValueError as error:
         raise InputError(describe("an element of a data set", "rows of one length", str(error))) from error
+    if array.dtype == object and array.size and all(isinstance(v, str) for v in array.flat):
+        array = array.astype(str)  # columns of pandas hold texts so
     if array.dtype == object:
         kind = type(x).__name__
         raise InputTypeError(
