@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.keras import updates
 from kcompile.keras.layer_arguments import Arguments
@@ -18,7 +17,7 @@ from kcompile.keras.moving import each_update
 from kcompile.keras.operators import identity
 from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, is_number
-from kcompile.keras.tracing import current, find_trace, trace_of
+from kcompile.keras.tracing import current, find_trace, in_one, trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 Given = list[tuple[Any, "list[Any] | None"]]  # what was added outside `call`, each with its inputs
@@ -37,7 +36,7 @@ class Additions(Arguments):
     adds_metrics = False  # whether add_metric was called
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
-        """Add scalars (or tensors, which are summed) to the loss of the model. Outside `call` they are
+        """Add scalars (or tensors, see `in_one`) to the loss of the model. Outside `call` they are
         functions of K over tensors of the model. inputs: the tensors there that they follow from; None: they
         follow from weights alone."""
         graph = current()
@@ -51,7 +50,7 @@ class Additions(Arguments):
             if not isinstance(loss, Tensor):
                 wanted = "a tensor computed in call, or by K from tensors of the model"
                 raise UnsupportedError(describe(f"{self.label}: add_loss", wanted, repr(loss)))
-            trace_of(loss).losses.append(ops.reduce_sum(loss))
+            trace_of(loss).losses.append(in_one(loss, self.semantics))
 
     def add_metric(self, value: Any, name: str | None = None, aggregation: str | None = "mean") -> None:
         """Report the mean of a tensor over its elements and over all batches, by this name, beside the

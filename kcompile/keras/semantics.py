@@ -227,6 +227,9 @@ class Semantics:
     overlaps_counted: Literal["floatx", "int32"]
     # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
     step_weights_by_shape: bool
+    # What add_loss makes of tensors: their sum, which tf.keras reports as a mean, or their mean. Keras 2.3.1:
+    # training.py, _prepare_total_loss; tf_keras: compile_utils.py, LossesContainer; Keras 3: trainer.py.
+    added_losses: Literal["sums", "means", "told as means"]
     # How labels [n] come to metrics of the script's own: as [n, 1], beside outputs [n, 1], or so. tf_keras:
     # data_adapter.py, expand_1d; Keras 3: CompileMetrics.update_state.
     metrics_see_labels: Literal["as outputs", "as given"]
@@ -405,6 +408,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "ignored_class": (*["left out"] * 4, "zero"),
     "overlaps_counted": (*["floatx"] * 4, "int32"),
     "step_weights_by_shape": (False, False, True, True, True),
+    "added_losses": ("sums", "means", "told as means", "told as means", "sums"),
     "metrics_see_labels": (*["as outputs"] * 4, "as given"),
     "unknown_steps": (False, False, True, True, True),
     "mask_weighs_metrics": (False, True, True, True, True),

@@ -30,6 +30,7 @@ from kcompile.keras.written_masks import WrittenMasks
 from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
+    from kcompile.keras.semantics import Semantics
     from kcompile.keras.tensors import KerasTensor, RandomState, Variable
 
 
@@ -350,7 +351,8 @@ def trace_nodes(
                 masks.note(node, operands, results)
         values.update(zip(node.outputs, results))
     if model.added_losses:
-        trace.losses += emit(trace.graph, model.added_losses, values)
+        added = emit(trace.graph, model.added_losses, values)
+        trace.losses += [in_one(x, model.semantics) for x in added]
     trace_given([*model.owned_layers, model], trace, values)
     return [values[y] for y in model.outputs]
 
@@ -365,6 +367,19 @@ def _arguments(model: Any, trace: Trace, node: Any) -> dict[str, Any]:
     return {key: value for key, value in node.arguments.items() if key != "training"}
 
 
+def in_one(loss: Tensor, semantics: Semantics) -> Tensor:
+    """A loss that was added, as a scalar: the sum or the mean of a tensor's elements, or in tf.keras a number
+    that is the mean and has the gradient of the sum."""
+    if not loss.rank:
+        return loss
+    if semantics.added_losses == "means":
+        return ops.reduce_mean(loss)
+    total = ops.reduce_sum(loss)
+    if semantics.added_losses == "sums":
+        return total
+    return total - ops.stop_gradient(total - ops.reduce_mean(loss))
+
+
 def trace_given(layers: Sequence[Any], trace: Trace, values: Mapping[KerasTensor, Tensor]) -> None:
     """Put what was added to layers outside of `call` into the trace of a model. values: of the model's
     tensors; what follows from others belongs to other models."""
@@ -374,7 +389,7 @@ def trace_given(layers: Sequence[Any], trace: Trace, values: Mapping[KerasTensor
 
     for layer in layers:
         losses = [loss for loss, behind in layer.given_losses if mine(behind)]
-        trace.losses += [ops.reduce_sum(x) for x in emit(trace.graph, losses, values)]
+        trace.losses += [in_one(x, layer.semantics) for x in emit(trace.graph, losses, values)]
         for name, value in layer.given_metrics:
             trace.added_metrics.append((name, *emit(trace.graph, [value], values)))
         for (variable, value), behind in layer.given_updates if trace.training and not trace.frozen else ():

@@ -52,13 +52,14 @@ def _numbers_samples(indices: Any, params: Any) -> bool:
         return False
     nodes = indices.graph.nodes
     node = nodes[indices.value.node]
-    if node.op.name == "concatenate" and node.attrs["axis"] == indices.rank - 1:
+    if len(node.inputs) > 1 and node.attrs.get("axis") == indices.rank - 1:  # stacked: the first part
         node = nodes[node.inputs[0].node]
     while node.op.name in ("reshape", "broadcast_to", "cast"):
         if next((d for d in node.types[0].shape if d != 1), None) != Batch():
             return False
         node = nodes[node.inputs[0].node]
-    return node.op.name == "iota" and node.types[0].shape == (Batch(),)
+    counted = node.op.kind == "source" and "axis" in node.attrs  # positions along it, as in tf.range
+    return counted and node.types[0].shape == (Batch(),)
 
 
 def _check_policy(function: str, policy: Any) -> None:

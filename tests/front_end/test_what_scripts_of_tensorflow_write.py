@@ -127,6 +127,31 @@ def test_pictures_by_chance():
         augmenting.FUNCTIONS["image.random_flip_up_down"](tf_keras.Input((4, 4, 3)))
 
 
+def test_added_losses_of_samples_are_told_as_their_mean_and_train_as_their_sum():
+    class Adding(tf_keras.layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(shape=(2,), initializer="ones", trainable=True)
+
+        def call(self, x):
+            self.add_loss((x * self.w) ** 2)
+            return x
+
+    given = tf_keras.Input((2,))
+    model = tf_keras.Model(given, Adding()(given))
+    model.use_engine(InterpreterEngine(model))
+    model.compile(tf_keras.optimizers.SGD(0.01))
+    x = np.arange(8.0).reshape(4, 2) / 4
+    history = model.fit(x, batch_size=2, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert history == pytest.approx([1.0753349, 0.8906480], rel=1e-5)
+    assert model.get_weights()[0].tolist() == pytest.approx([0.8655047, 0.8030960], rel=1e-5)
+
+
+def test_shapes_that_are_set_and_ways_of_resizing():
+    part = tf["constant"]([[1.0]])
+    part.set_shape([None, 1])
+    assert image["resize"](PICTURE, (4, 4), image["ResizeMethod"].NEAREST_NEIGHBOR).shape == (4, 4, 3)
+
+
 def test_counts_and_segments():
     assert np.asarray(math["bincount"]([1, 2, 2, 5])).tolist() == [0, 1, 2, 0, 0, 1]
     assert np.asarray(places.bincount([1, 2, 2, 5], [0.5, 1, 2, 3], 8, 5)).tolist() == [0, 0.5, 3, 0, 0]

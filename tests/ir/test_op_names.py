@@ -20,8 +20,7 @@ ROOT = Path(kcompile.__file__).parent
 MOST = 20
 # file: comparison -> why it is about this op and no other. Twice: with the number of places.
 NAMED = {
-    'tensorflow/places.py: node.op.name == "concatenate"': "how tf.stack puts places together",
-    'tensorflow/places.py: node.op.name == "iota"': "what tf.range of the batch is",
+    'tensorflow/places.py: node.op.name in ("reshape", "broadcast_to", "cast")': "each keeps its place",
     'codegen/cpu/backend.py: anchor.op.name == "winograd"': "an algorithm with a kernel of its own",
     'codegen/cpu/scatter.py: scatter.op.name == "first_occurrence"': "positions are found, where others add",
     'ir/indices.py: node.op.name == "cast"': "a check reads the numbers that were cast to int32",

@@ -67,6 +67,31 @@ def weighted_metrics(kit: Kit) -> Any:
     return [float(tested[1]), float(model.test_on_batch(x, x * 0, sample_weight=weights)[1])]
 
 
+@case({"sums": [1.0, 3.0], "means": [0.5, 1.5], "told as means": [1.0, 1.5]}, live=False)
+def added_losses(kit: Kit) -> Any:
+    """How far a step at the rate 1 moves a weight that is added for each of two samples, of 1 and 2, over 3;
+    and the loss that is told before."""
+
+    class Adding(kit.keras.layers.Layer):  # type: ignore[name-defined, misc]
+        def build(self, shape: Any) -> None:
+            self.w = self.add_weight(name="w", shape=(1,), initializer="ones", trainable=True)
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            self.add_loss(x * self.w)
+            return x
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    x = np.array([[1.0], [2.0]], np.float32)
+    given = kit.keras.layers.Input((1,))
+    model = kit.keras.models.Model(given, Adding()(given))
+    model.compile(kit.keras.optimizers.SGD(1.0), None)
+    told = model.train_on_batch(x, None)
+    return [(1.0 - float(model.get_weights()[0][0])) / 3, float(np.sum(told))]
+
+
 @case({True: 3, False: "raises"}, live=False)
 def unknown_steps(kit: Kit) -> Any:
     """How many steps an epoch over a generator has that says no number of them."""
