@@ -425,13 +425,8 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
             _fits(x, t.shape) for given in (types, second_types or types) for x, t in zip(self.inputs, given)
         )
         if not fits and not (self.subclassed and not expected):  # in a step, called on what is no batch
-            raise ModelError(
-                describe(
-                    f"Model {self.name!r}",
-                    "inputs " + ", ".join(map(str, expected)),
-                    ", ".join(map(str, types)),
-                )
-            )
+            wanted = "inputs " + ", ".join(map(str, expected))
+            raise ModelError(describe(f"Model {self.name!r}", wanted, ", ".join(map(str, types))))
 
     def widened_to(self, shapes: Sequence[KerasShape]) -> bool:
         """Whether the sizes of the inputs follow from first data or a first call, and not all of these shapes
