@@ -6,6 +6,7 @@ import _thread
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -238,7 +239,13 @@ def test_ctrl_c_while_a_batch_is_awaited_ends_the_threads():
         yield 2
 
     enqueuer = GeneratorEnqueuer(slow())
-    with pytest.raises(KeyboardInterrupt):
-        enqueuer.start()
-        list(enqueuer.get())
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which shells set aside in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            enqueuer.start()
+            list(enqueuer.get())
+    finally:
+        signal.signal(signal.SIGINT, before)
     enqueuer.stop()
