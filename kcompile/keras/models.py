@@ -9,6 +9,7 @@ from kcompile.keras.cloning import clone_model
 from kcompile.keras.engine import Layer
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
+from kcompile.keras.inputs import InputLayer as InputLayer  # which scripts of Keras 2 import from here
 from kcompile.keras.layers.registry import deserialize, sharing
 from kcompile.keras.saving import load_model, model_from_json, model_from_yaml, save_model
 from kcompile.keras.sequential import Sequential
