@@ -19,7 +19,7 @@ NAMES = frozenset(
     meets_samples named_errors nodes number on_arrays one_of operations own_optimizers own_steps
     owned_layers parts policy positive positives prelude random_state runs see sides signature
     state_variables structure_changed taken_over trace traced_step trainer twin use_engine varies
-    widened_for widened_to word
+    widened_for widened_to word written_call
     """.split()  # noqa: SIM905
 )
 _MARK = "_names_of_script"  # in an object: those that its script set
