@@ -45,7 +45,7 @@ class _Heads(_Attending, Holder, Weighted):
     wants_list = True
     masks_of_tensors = True
     softmax_robust_masking = False
-    takes_masks = False  # off its tensors, where an attention does
+    strips_masks = False  # off its tensors, where an attention does
     wants_floats = False  # masks are among its inputs; its projections do
     _PARTS: tuple[str, ...]  # attributes of the projections, as Keras 3 names their groups
     key_dim: int
@@ -171,7 +171,7 @@ class _Heads(_Attending, Holder, Weighted):
         if attention_mask is not None:
             given["attention_mask"] = ops.constant(query.graph, np.asarray(attention_mask, bool), "bool")
         known = self._mask(query, value, own, given, use_causal_mask)
-        with without_masks(inputs[:3], self.takes_masks and self.semantics.attention_takes_masks):
+        with without_masks(inputs[:3], self.strips_masks and self.semantics.attention_takes_masks):
             heads = [part.trace([x], True, {})[0] for part, x in zip(self.projections, (query, key, value))]
             gate = None if self.gate is None else self.gate.trace([query], True, {})[0]
         plain = query.rank == 3 and not self.dropout and not return_attention_scores
@@ -260,7 +260,7 @@ class MultiHeadAttention(_Heads):
     heads are multiplied by a sigmoid of a projection of the query.
     """
 
-    takes_masks = True
+    strips_masks = True
     _PARTS = ("query_dense", "key_dense", "_gate_dense", "value_dense", "output_dense")
 
     def __init__(

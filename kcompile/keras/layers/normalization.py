@@ -219,11 +219,10 @@ class BatchNormalization(Weighted):
         ratio = ops.clip(ratio, self._limits.get("rmin", 0.0), self._limits.get("rmax", np.inf))
         furthest = self._limits.get("dmax", np.inf)
         shift = ops.clip(shift, -furthest, furthest)
-        for average, value in ((self.renorm_mean, mean), (self.renorm_stddev, deviation)):
-            self.add_update(average, average * self.renorm_momentum + value * (1.0 - self.renorm_momentum))
+        self._follow(self.renorm_mean, mean, self.renorm_momentum)
+        self._follow(self.renorm_stddev, deviation, self.renorm_momentum)
         self._follow(self.moving_mean, mean)
-        moved = self.moving_stddev * self.momentum + deviation * (1.0 - self.momentum)
-        self.add_update(self.moving_stddev, moved)
+        moved = self._follow(self.moving_stddev, deviation)
         self.add_update(self.moving_variance, ops.maximum(ops.square(moved) - self.epsilon, 0.0))
         return ops.stop_gradient(ratio) / deviation, ops.stop_gradient(shift)
 
@@ -243,9 +242,13 @@ class BatchNormalization(Weighted):
             return False
         return rank in (4, 5) and self.axis % rank in (1, rank - 1)
 
-    def _follow(self, moving: Variable, batch: Tensor) -> None:
-        for variable, value in followed(moving, batch, self.momentum, self.semantics):
+    def _follow(self, moving: Variable, batch: Tensor, momentum: float | None = None) -> Tensor:
+        """The next value of a moving average, by the layer's momentum or another."""
+        found = followed(moving, batch, self.momentum if momentum is None else momentum, self.semantics)
+        for variable, value in found:
             self.add_update(variable, value)
+        moved: Tensor = found[0][1]
+        return moved
 
     def _times_gamma(self, x: Tensor) -> Tensor:
         return x if self.gamma is None else x * self.gamma
