@@ -19,7 +19,7 @@ from kcompile.files.keras2_words import named_object
 from kcompile.files.learned import take_lines
 from kcompile.files.operations import as_resizing, is_call, translate_call_layer
 from kcompile.files.parameters import parameters_of
-from kcompile.files.problems import HOMES, Problems
+from kcompile.files.problems import HOMES, MODELS, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.tf_operations import KINDS
 from kcompile.files.vintage import MAX_LAYERS
@@ -44,7 +44,6 @@ ALIASES = {
 }
 # Operations of Keras 3 on two tensors that are layers too, of the same name.
 OPERATIONS = ("Add", "Multiply", "Subtract", "Maximum", "Minimum")
-MODELS = ("Sequential", "Functional", "Model")
 # An initializer's options that only say how its fans were counted.
 INITIALIZER_NEUTRAL = ("input_axes", "output_axes", "dtype")
 

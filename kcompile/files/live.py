@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from kcompile.files.compile_configs import described, translate_compile_config
-from kcompile.files.configs import MODELS, translate_model
+from kcompile.files.configs import translate_model
 from kcompile.files.learned import APART, from_live
-from kcompile.files.problems import PACKAGES, Problems
+from kcompile.files.problems import MODELS, PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
 from kcompile.files.weights.inside import held_by, holders, run_inside

@@ -20,9 +20,9 @@ import numpy as np
 from kcompile.files import feature_spaces, learned, own_classes, reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compile_configs import translate_compile_config
-from kcompile.files.configs import MODELS, dtype_of, translate_model
+from kcompile.files.configs import dtype_of, translate_model
 from kcompile.files.optimizer_state import OWN_STATE, load_optimizer, load_state_beside
-from kcompile.files.problems import Problems, last_resort
+from kcompile.files.problems import MODELS, Problems, last_resort
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.sharing import HELD, mark_said
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of

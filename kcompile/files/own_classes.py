@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.files.problems import MODELS
 from kcompile.keras import layers
 from kcompile.keras.engine import Layer
 from kcompile.keras.layers.custom import Custom
@@ -23,7 +24,6 @@ from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import UnsupportedError
 
 Config = dict[str, Any]
-MODELS = ("Sequential", "Functional", "Model")
 
 
 def _is_layer(kind: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from kcompile.files.reader import PathLike
 from kcompile_runtime.errors import KcompileError, ModelError, UnsupportedError
 
+MODELS = ("Sequential", "Functional", "Model")  # the classes of models that have layers and nothing else
 PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")  # of the Kerases
 # Where files say that classes and functions of Keras live; what is elsewhere is the user's own
 HOMES = (*PACKAGES, "builtins")

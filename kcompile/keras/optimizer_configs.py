@@ -57,7 +57,6 @@ def _of_legacy(written: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in written.items() if key not in ("vintage", "lr", "schedule_decay")}
     decay = written.get("schedule_decay", kept.pop("decay"))
     first = {"name": kept.pop("name"), "learning_rate": kept.pop("learning_rate", written.get("lr"))}
-    kept.pop("decay", None)
     return {**first, "decay": decay, **kept}
 
 

@@ -77,6 +77,7 @@ class _LowRank(Weighted):
         if not self.built:
             raise NotBuiltError(f"{self.label}: enable_lora: the layer has no weights yet. Call it first")
         self._adapt(self.positive("rank", rank), lora_alpha, a_initializer, b_initializer)
+        tell_models(self)
 
     def _adapt(self, rank: int, alpha: float | None, a: Any = "he_uniform", b: Any = "zeros") -> None:
         if self.adapters:
@@ -101,7 +102,6 @@ class _LowRank(Weighted):
         for letter, adapter in zip("ab", self.adapters):
             setattr(self, f"lora_{name}_{letter}", adapter)
         kernel.trainable = False
-        tell_models(self)
         self.lora_rank, self.lora_alpha = rank, rank if alpha is None else self.number("lora_alpha", alpha)
 
     def _adapted(self) -> Variable:
@@ -126,9 +126,6 @@ class _LowRank(Weighted):
         return kernel + ops.cast(added * self.share, kernel.dtype)
 
     def merged(self) -> np.ndarray:
-        """The sum as an array, in the kernel's dtype."""
-        kernel = self._adapted().array
-        if not self.adapters:
-            return kernel
-        a, b = (v.array for v in self.adapters)
+        """The sum of a kernel that is adapted, as an array in its dtype."""
+        kernel, a, b = (v.array for v in (self._adapted(), *self.adapters))
         return (kernel + self.share * (a @ b)).astype(kernel.dtype)
