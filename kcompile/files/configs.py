@@ -30,6 +30,7 @@ from kcompile.keras.layers import of_networks
 from kcompile.keras.layers.custom import Custom
 from kcompile.keras.layers.preprocessing.geometry import Resizing
 from kcompile.keras.layers.registry import SHARED
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.policies import FLOAT_NAMES, NAMES, REMEDY, is_quantized, named
 from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
@@ -471,7 +472,7 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
         whole = own_classes.read(given, lambda inner: _held(inner, label, reading))
         _try(cls, whole, label, reading)
         return whole
-    own = kind in reading.custom or not cls.__module__.startswith("kcompile.")
+    own = kind in reading.custom or not is_ours(cls)
     silent = own and "dtype" not in given
     said = given.pop("dtype", None)  # texts are an input's, and of what takes them
     config: dict[str, Any] = {"dtype": said if said == "string" else _policy(said, NAMES, label, problems)}

@@ -17,6 +17,7 @@ from kcompile.keras import layers
 from kcompile.keras.engine import Layer
 from kcompile.keras.layers.custom import Custom
 from kcompile.keras.models import Model
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.settings import dtype_name
 from kcompile.keras.utils.newer import get_registered_name
 from kcompile.keras.utils.serialization import get_custom_objects, serialize
@@ -46,7 +47,7 @@ def written(value: Any, layer: Callable[[Layer], Config]) -> Any:
         return {"class_name": "__numpy__", "config": {"value": value.tolist(), "dtype": value.dtype.name}}
     if hasattr(value, "get_config") and not isinstance(value, type):
         kind = type(value)
-        known = kind.__module__.startswith("kcompile.")
+        known = is_ours(kind)
         return {
             "module": _home(kind) if known else None,
             "class_name": kind.__name__,
@@ -87,7 +88,7 @@ def _read(value: Any, layer: Callable[[Any], Any]) -> Any:
 
 def is_own(layer: Any) -> bool:
     """Whether a layer is of a class of the user's."""
-    return not type(layer).__module__.startswith("kcompile.")
+    return not is_ours(type(layer))
 
 
 def name_of(layer: Any) -> str | None:

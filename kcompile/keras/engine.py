@@ -30,6 +30,7 @@ from kcompile.keras.layer_arguments import checked_name, input_shape_argument, p
 from kcompile.keras.layer_calls import describe_types, numbered, probing, with_mask, wrap_methods
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.newer_members import LayerMembers
 from kcompile.keras.operands import tensor
 from kcompile.keras.operators import identity
@@ -190,7 +191,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         """Methods that scripts call themselves take tensors of a model too."""
         super().__init_subclass__(**kwargs)
         wrap_methods(cls)
-        if not cls.__module__.startswith("kcompile.") and not hasattr(cls, "subclassed"):
+        if not is_ours(cls) and not hasattr(cls, "subclassed"):
             cls.adopt_layer(cls)
         if cls.__module__.startswith("kcompile.keras."):
             if cls.__name__ in argument_orders.ORDERS["keras2"]:

@@ -15,6 +15,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.tensors import KerasTensor, as_list
 from kcompile.keras.written_masks import COUNT as COUNT
 from kcompile_runtime.errors import ModelError, describe
@@ -55,7 +56,7 @@ def apart(inputs: Sequence[Tensor], arguments: dict[str, Any]) -> tuple[Sequence
 def numeric(layer: Any, masks: list[Any] | None) -> list[Any] | None:
     """The masks, where they are numbers and `call` is a script's own, which gets them as they are; else
     None: they say what is there."""
-    ours = type(layer).call.__module__.startswith("kcompile.")
+    ours = is_ours(type(layer).call)
     if masks is None or ours or all(m is None or m.dtype == "bool" for m in masks):
         return None
     return masks if "mask" in inspect.signature(layer.call).parameters else None

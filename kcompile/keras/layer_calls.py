@@ -15,6 +15,7 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.editions import edition
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.operands import leaves, map_leaves, record, tensor
 from kcompile.keras.settings import get_uid
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Variable
@@ -51,7 +52,7 @@ def builds(build: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = build(self, *args, **kwargs)
-        if build.__module__.startswith("kcompile.") or edition(self.vintage).operations:
+        if is_ours(build) or edition(self.vintage).operations:
             self.built = True
         return made
 
@@ -63,7 +64,7 @@ def wrap_methods(cls: Any) -> None:
     for name in ("call", "compute_mask", "get_initial_state"):
         if inspect.isfunction(vars(cls).get(name)):
             setattr(cls, name, anywhere(vars(cls)[name]))
-    ours = cls.__module__.startswith("kcompile.")
+    ours = is_ours(cls)
     if (not ours or cls.__module__.startswith("kcompile.keras.layers.")) and "build" in vars(cls):
         cls.build = builds(vars(cls)["build"])
 

@@ -25,6 +25,11 @@ NAMES = frozenset(
 _MARK = "_names_of_script"  # in an object: those that its script set
 
 
+def is_ours(made: Any) -> bool:
+    """Whether a class or function is of a module of ours, and not of a script's."""
+    return str(made.__module__).startswith("kcompile.")
+
+
 def _by_us(depth: int) -> bool:
     """Whether the code that reads or writes is ours; methods that hand a write on are passed over."""
     frame = sys._getframe(depth)
@@ -106,10 +111,6 @@ class _Shared:
             kept[self.name] = kept.pop(" " + self.name)
 
 
-def _of_script(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] != "kcompile"
-
-
 def share(kind: type, name: str) -> None:
     """Make a name of a class of a script's one of two meanings."""
     if not any(isinstance(vars(base).get(name), _Shared) for base in kind.__mro__):
@@ -121,12 +122,12 @@ class NamesOfScripts:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if _of_script(cls):
+        if not is_ours(cls):
             for name in NAMES & vars(cls).keys():
                 if not isinstance(vars(cls)[name], _Shared):
                     setattr(cls, name, _Shared(name, cls, vars(cls)[name]))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in NAMES and _of_script(type(self)) and not _by_us(2):
+        if name in NAMES and not is_ours(type(self)) and not _by_us(2):
             share(type(self), name)
         super().__setattr__(name, value)

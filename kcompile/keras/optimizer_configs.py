@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.optimizer_orders import COMMON, KERAS3, OWN, TF_KERAS
 from kcompile.keras.semantics import LEGACY_OPTIMIZERS
 
@@ -63,7 +64,7 @@ def _of_legacy(written: dict[str, Any]) -> dict[str, Any]:
 def for_files(optimizer: Any) -> dict[str, Any]:
     """The configuration that files keep: of a user's class its own, else all that says something."""
     of_ours = next(kind for kind in type(optimizer).__mro__ if "get_config" in vars(kind))
-    if of_ours.__module__.partition(".")[0] == "kcompile":
+    if is_ours(of_ours):
         found: dict[str, Any] = optimizer.written_config()
         return found
     told = dict(optimizer.get_config())
