@@ -22,6 +22,7 @@ from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.ir.types import FLOATS, Batch, TensorType
 from kcompile.keras import argument_orders, given_masks, keras1, regularizers, settings
 from kcompile.keras.copying import restore, state_of
+from kcompile.keras.counted import at_probes
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.evaluation import computed
@@ -38,6 +39,7 @@ from kcompile.keras.policies import dtype_here
 from kcompile.keras.scopes import scope
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
 from kcompile.keras.settings import OfScript, floatx, running, samples_of, snake_case
+from kcompile.keras.step_data import check_pairs
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -270,13 +272,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             own = slice(len(flat) - int(arguments.get(given_masks.COUNT, 0)))
             size = next((x.batch_size for x in flat if x.batch_size), None)
             self.ensure_built(types[own], single, size, second_types[own])
-            found = self._infer(types, single, arguments, [x.mask for x in flat])
-            again = (
-                found
-                if types == second_types
-                else self._infer(second_types, single, arguments, [x.second_mask for x in flat])
-            )
-        node = self._record(flat, single, arguments, found[0], again[0])
+            found, again, counted = at_probes(self, flat, (types, second_types), single, arguments)
+        node = self._record(flat, single, arguments, found[0], again[0], counted)
         for output, mask, second_mask in zip(node.outputs, found[1], again[1]):
             output.mask, output.second_mask = mask, second_mask
         return node
@@ -317,6 +314,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         arguments: dict[str, Any],
         types: Sequence[TensorType],
         second_types: Sequence[TensorType],
+        counted: bool = False,
     ) -> Node:
         """A node, whose outputs have these types at the two probes."""
         refuse_texts(self, inputs)
@@ -327,7 +325,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             )
         index = len(self.nodes_made)
         size = next((x.batch_size for x in inputs if x.batch_size), None)
-        node = Node(self, index, tuple(inputs), single, arguments)
+        node = Node(self, index, tuple(inputs), single, arguments, counted=counted)
         node.outputs.extend(
             KerasTensor(first, self, index, i, size, second)
             for i, (first, second) in enumerate(zip(types, second_types))
@@ -422,6 +420,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             if mask is not None:
                 scratch.masks[inputs[i].value] = scratch.input(f"mask{i}", mask)
         outputs = self.trace(inputs, single, arguments)
+        if edition(self.vintage).eager and not is_ours(type(self)):
+            check_pairs(scratch.graph)
         found = [scratch.masks.get(y.value) for y in outputs]
         return [y.type for y in outputs], [None if m is None else m.type for m in found]
 
@@ -563,11 +563,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         return {type(self).__name__: type(self)}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments for `from_config`, made of what JSON can hold.
-
-        Every argument that the layer keeps in an attribute of the same name is included, so layers
-        need not write this method.
-        """
+        """The constructor's arguments for `from_config`, made of what JSON can hold. Every one that the layer
+        keeps in an attribute of the same name is included, so layers need not write this method."""
         config: dict[str, Any] = {
             "name": self.name,
             "trainable": self.trainable,

@@ -235,9 +235,16 @@ class Batches:
             arrays, n = self._arrays(entry, item)
             yield n, arrays
 
+    def _owned(self, entry: str, item: Any) -> bool:
+        """Whether the step of an entry is the model's own, which the first batch may have to say."""
+        if self._trainer.owns(entry):
+            return True
+        x = item[0] if isinstance(item, tuple) and item else item
+        return self._trainer.owns_for(entry, x if entry == "predict" else labelled(item)[0])
+
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:
         """The arrays of a batch that the graph of an entry takes, and its number of samples."""
-        if self._trainer.owns(entry):
+        if self._owned(entry, item):
             given = weighted(item, self._class_weight if entry == "train" else None)
             own: tuple[list[Array], int] = self._trainer.model.see(entry, given)
             return own

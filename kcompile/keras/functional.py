@@ -372,7 +372,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
             if isinstance(inputs, Mapping):
                 inputs = one_or_list(by_name(inputs, self.input_names, "input"))
             found = super().__call__(inputs, **arguments)
-            return found if self.output_keys is None else self.trainer.packed(as_list(found))
+            return found if self.output_keys is None else dict(zip(self.output_keys, as_list(found)))
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
             raise UnsupportedError(
@@ -393,7 +393,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
             self.build_for_data(inputs)
         if training and edition(self.vintage).eager:  # moving statistics move
             found = as_list(self._now([np.asarray(x) for x in values], single, {"training": True}))
-            return one_or_list(found) if self.output_keys is None else self.trainer.packed(found)
+            return one_or_list(found) if self.output_keys is None else dict(zip(self.output_keys, found))
         model = self._as_called(bool(training)) if apart else self
         return as_eager(model.predict_on_batch(inputs), self.vintage)
 

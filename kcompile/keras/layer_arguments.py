@@ -22,6 +22,10 @@ from kcompile_runtime.checks import check_flag, finite
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
+class ConfigurationError(UnsupportedError, NotImplementedError):
+    """A configuration, or a file with one, of a layer or model that no configuration describes."""
+
+
 class Arguments:
     """The part of `Layer` that is about arguments, and about its name."""
 

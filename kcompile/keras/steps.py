@@ -102,6 +102,8 @@ class Steps:
         """The entries whose graphs are traced by methods, as the class takes over one of them."""
         mine = self.taken_over | (TAKEN_OVER.keys() & vars(self).keys())
         found = frozenset(e for name in mine for e in TAKEN_OVER[name]) if mine else mine
+        if any(node.counted for node in getattr(self, "nodes", ())):
+            return frozenset({"train", "test", "predict"})
         trainer = getattr(self, "trainer", None)
         return found | {"train", "test"} if trainer is not None and trainer.by_steps else found
 

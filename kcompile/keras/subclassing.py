@@ -16,11 +16,12 @@ import numpy as np
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import saving
+from kcompile.keras.counted import at_probes
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
-from kcompile.keras.layer_arguments import parameters
+from kcompile.keras.layer_arguments import ConfigurationError, parameters
 from kcompile.keras.layer_weights import distinct, distinguish
 from kcompile.keras.layers.held import check_nesting, forget_place, layers_in
 from kcompile.keras.lengths import wider
@@ -31,10 +32,6 @@ from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
-
-
-class ConfigurationError(UnsupportedError, NotImplementedError):
-    """A configuration, or a file with one, of a model that no configuration describes."""
 
 
 class SubclassedModel(Model):
@@ -188,9 +185,9 @@ class SubclassedModel(Model):
 
     def _add_node_of(self, inputs: Sequence[KerasTensor], single: bool) -> Any:
         """The call on the inputs themselves."""
-        types, second_types = [x.type for x in inputs], [x.second_type for x in inputs]
-        found, again = (self._infer(t, single, {}, [None] * len(t)) for t in (types, second_types))
-        node = self._record(inputs, single, {}, found[0], again[0])
+        types = [x.type for x in inputs], [x.second_type for x in inputs]
+        found, again, counted = at_probes(self, inputs, types, single, {})
+        node = self._record(inputs, single, {}, found[0], again[0], counted)
         for y, mask, second_mask in zip(node.outputs, found[1], again[1]):
             y.mask, y.second_mask = mask, second_mask
         return node

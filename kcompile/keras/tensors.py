@@ -450,7 +450,8 @@ def refuse_texts(layer: Any, inputs: Sequence[KerasTensor]) -> None:
 class Node:
     """One call of `layer`: its `index`-th. single: it was called on a tensor, not on a list.
     arguments: the call's other arguments. Outputs are filled in when the node is made. fed: inputs are
-    those of the graphs of a model that begins with texts (`prelude`)."""
+    those of the graphs of a model that begins with texts (`prelude`). counted: it is traced for one
+    number of samples at a time (`counted.py`)."""
 
     layer: Layer
     index: int
@@ -459,6 +460,7 @@ class Node:
     arguments: dict[str, Any]
     outputs: list[KerasTensor] = field(default_factory=list)
     fed: bool = False
+    counted: bool = False
 
     def made_on(self, tensors: Sequence[Any], layer: Any = None) -> Any:
         """The results of the same call on other tensors (masks that it is given among them), of this layer

@@ -227,10 +227,8 @@ class Trainer(OfData):
     ) -> Any:
         """One step on one batch: the loss, or the list of all values, or a dict. reset: begin values over
         several batches anew after it."""
-        if self.owns(entry):
+        if self.owns_for(entry, x):
             return self._own_batch(entry, x, y, sample_weight, class_weight, reset, by_name)
-        if not self.model.built:
-            self.adapter.inputs(whole(x))  # builds the layers for x
         if entry == "train" and not self._compared:
             self._compare_trained()
         plain = sample_weight is None and class_weight is None
@@ -311,7 +309,7 @@ class Trainer(OfData):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for all samples of x, as one batch."""
-        if self.owns("predict"):
+        if self.owns_for("predict", x):
             arrays, n = self.model.see("predict", packed(whole(x)))
             return self.packed(self.engines.needed().run("predict", n, arrays))
         arrays, n = self.adapter.inputs(whole(x))
@@ -446,7 +444,7 @@ class Trainer(OfData):
                 return self._predicted(batches, callbacks, verbose)
         if self._by_rows(data.x) and len_of(leaves(data.x)[0]) and not self.owns("predict"):
             return self._predicted(self._stored(data, "predict", "steps")[0], callbacks, verbose)
-        if self.owns("predict"):
+        if self.owns_for("predict", data.x):
             arrays, n = self.model.see("predict", packed(whole(data.x)), data.batch_size or 32)
         else:
             arrays, n = self.adapter.inputs(whole(data.x))

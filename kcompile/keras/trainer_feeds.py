@@ -62,13 +62,19 @@ class OfData:
         """Whether the model's class has a step of its own for an entry."""
         raise NotImplementedError
 
+    def owns_for(self, entry: str, x: Any) -> bool:
+        """`owns`, of a model that may have to be built for the data x: its call says it then."""
+        if not self.owns(entry) and not self.model.built:
+            self.model.build_for_data(whole(x))
+        return self.owns(entry)
+
     def _lengths(self, entry: str, arrays: Sequence[Array]) -> Any:
         """The lengths of the arrays of an entry, or the signature of data that its step was traced for."""
         return self.model.signature(entry) if self.owns(entry) else lengths_of(self.model, arrays)
 
     def _arrays(self, entry: str, data: Data) -> tuple[list[Array], int]:
         """All arrays that a graph of training or testing takes, and the number of samples."""
-        if not self.owns(entry):
+        if not self.owns_for(entry, data.x):
             weights = data.class_weight if entry == "train" else None
             found = self.adapter.batch(data.x, data.y, data.sample_weight, weights)
             rows = tuple(map(whole, (data.x, data.y, data.sample_weight)))

@@ -166,3 +166,30 @@ def test_a_number_of_samples_that_the_input_fixes_may_stand_in_shapes() -> None:
     np.testing.assert_allclose(dense, (data @ kernel).reshape(32, 160), 1e-4, 1e-5)
     with pytest.raises(ModelError, match="number of elements"):
         ops.reshape(x, (300, 8))
+
+
+@pytest.mark.parametrize("edition", [keras3, tf_keras], ids=["keras3", "tf_keras"])
+def test_configurations_of_ones_own_have_what_the_constructor_was_given(edition):
+    class Twice(edition.layers.Layer):
+        def __init__(self, units, act="relu", **options):
+            super().__init__(**options)
+            self.units, self.act = 2 * units, edition.activations.get(act)
+
+    class Around(edition.layers.Layer):
+        def __init__(self, inner, **options):
+            super().__init__(**options)
+            self.inner = inner
+
+    class Several(edition.layers.Layer):
+        def __init__(self, *sizes):
+            super().__init__()
+            self.sizes = sizes
+
+    assert {k: v for k, v in Twice(3).get_config().items() if k in ("units", "act")} == {
+        "units": 3,
+        "act": "relu",
+    }
+    for layer, name in ((Around(edition.layers.Dense(2)), "inner"), (Several(3, 2), "sizes")):
+        with pytest.raises(NotImplementedError, match=f"cannot hold the argument '{name}'.*Define get_config"):
+            layer.get_config()
+    assert Around("h").get_config()["inner"] == "h"

@@ -19,8 +19,9 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import TensorType
 from kcompile.keras import backend
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, one_or_list
-from kcompile.keras.layer_arguments import parameters
+from kcompile.keras.layer_arguments import ConfigurationError, parameters
 from kcompile.keras.layers.held import Holder, forget_place, layers_in
 from kcompile.keras.layers.operation import OPERAND, operand
 from kcompile.keras.names_of_scripts import kept_for_us
@@ -53,20 +54,33 @@ class Custom(Holder):
             return made  # the constructor says what is wrong
         bound.apply_defaults()
         kinds = bound.signature.parameters
-        own = [k for k in list(bound.arguments)[1:] if kinds[k].kind in _NAMED and k not in _OF_LAYER]
-        given = {k: bound.arguments[k] for k in own}
+        several = inspect.Parameter.VAR_POSITIONAL
+        own = [
+            k
+            for k in list(bound.arguments)[1:]
+            if k not in _OF_LAYER and (kinds[k].kind in _NAMED or kinds[k].kind is several)
+        ]
+        given = {k: bound.arguments[k] for k in own if kinds[k].kind in _NAMED or bound.arguments[k]}
         vars(made)["_given"] = given
         return made
 
     def get_config(self) -> dict[str, Any]:
-        """With what the constructor was given, of a class that does not define it itself, where JSON holds
-        it: as Keras 3 has it."""
+        """With what the constructor was given, of a class that does not define it itself, as tf.keras and
+        Keras 3 have it. Raises ConfigurationError in these for an argument that JSON does not hold, and for
+        arguments without names."""
         config = super().get_config()
-        if type(self).get_config is Custom.get_config:
-            known = {*config, *parameters(Layer)}
-            kept = {k: v for k, v in self._given.items() if k not in known and _is_simple(v)}
-            config |= {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
-        return config
+        if type(self).get_config is not Custom.get_config:
+            return config
+        eager, names = edition(self.vintage).eager, parameters(type(self))
+        if odd := [k for k, v in self._given.items() if not _is_simple(v) or k not in names] if eager else []:
+            raise ConfigurationError(
+                f"{self.label}: its configuration cannot hold the argument {odd[0]!r} of its constructor: "
+                f"{self._given[odd[0]]!r}. Define get_config (and from_config, where the constructor "
+                "does not take what it gives)"
+            )
+        known = set(parameters(Layer)) if eager else {*config, *parameters(Layer)}
+        kept = {k: v for k, v in self._given.items() if k not in known and _is_simple(v)}
+        return config | {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
     # ---- what it holds
 
