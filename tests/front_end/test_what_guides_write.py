@@ -190,6 +190,8 @@ def test_configurations_of_ones_own_have_what_the_constructor_was_given(edition)
         "act": "relu",
     }
     for layer, name in ((Around(edition.layers.Dense(2)), "inner"), (Several(3, 2), "sizes")):
-        with pytest.raises(NotImplementedError, match=f"cannot hold the argument '{name}'.*Define get_config"):
+        with pytest.raises(
+            NotImplementedError, match=f"cannot hold the argument '{name}'.*Define get_config"
+        ):
             layer.get_config()
     assert Around("h").get_config()["inner"] == "h"
