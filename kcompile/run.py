@@ -74,6 +74,7 @@ class TensorFlow(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         path = f"{below_tensorflow(self.__name__)}.{name}".lstrip(".")
         if path in ("keras", "python.keras"):
+            importlib.import_module(f"{HOME}.settings").compute_at_once()
             return importlib.import_module(TF_KERAS)
         if path in KERAS_PARTS and not self.__name__.endswith(".v1"):
             return importlib.import_module(f"{TF_KERAS}.{path}")

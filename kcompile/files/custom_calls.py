@@ -1,7 +1,7 @@
 """Calls of layers of a user's own in a functional model: arguments that hold tensors, in files.
 
 Enters: a node as Keras 3, tf.keras or we wrote it; nothing in a file is trusted. Leaves: the places of its
-tensors, and the arguments of the call with numbers in their places (see `kcompile.keras.layers.custom`);
+tensors, and the arguments of the call with numbers in their places (see `kcompile.keras.layers.forms`);
 and back.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kcompile.files.problems import Problems
-from kcompile.keras.layers.custom import FORM, OPTIONS, filled
+from kcompile.keras.layers.forms import FORM, OPTIONS, filled
 from kcompile.keras.layers.operation import OPERAND, operand
 
 __all__ = ["FORM", "translate", "written"]

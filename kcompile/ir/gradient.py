@@ -1,13 +1,31 @@
-"""Reverse-mode differentiation: appends the gradient of a scalar to its graph, written in the ops' rules."""
+"""Reverse-mode differentiation: appends the gradient of a scalar to its graph, written in the ops' rules, and
+in those that a script gives for values of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.op import Call
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import FLOATS
+
+
+@dataclass(frozen=True)
+class OwnGradient:
+    """What `Graph.own_gradients` holds of a node of one result: what its gradient flows to, and the rule that
+    makes of the result's gradient those of the arguments, None for none."""
+
+    arguments: tuple[Value, ...]
+    rule: Callable[[Tensor], Sequence[Tensor | None]]
+
+
+def _read(graph: Graph, node: Node) -> tuple[Value, ...]:
+    """What the gradient of a node flows to."""
+    own = graph.own_gradients.get(node.id)
+    return node.inputs if own is None else own.arguments
 
 
 def everywhere(node: int) -> bool:
@@ -23,7 +41,7 @@ def reached_from(
     found = [
         node
         for node in graph.nodes.values()
-        if node.id in reached or (within(node.id) and _note(node, reached))
+        if node.id in reached or (within(node.id) and _note(graph, node, reached))
     ]
     return found, reached
 
@@ -38,12 +56,12 @@ def _between(
     for node in reversed(forward):
         if node.id in needed:
             path.append(node)
-            needed.update(v.node for v in node.inputs)
+            needed.update(v.node for v in _read(graph, node))
     return path
 
 
-def _note(node: Node, reached: set[int]) -> bool:
-    if any(v.node in reached for v in node.inputs):
+def _note(graph: Graph, node: Node, reached: set[int]) -> bool:
+    if any(v.node in reached for v in _read(graph, node)):
         reached.add(node.id)
         return True
     return False
@@ -84,6 +102,12 @@ def pull_back(
         outputs = [Value(node.id, i) for i in range(len(node.types))]
         received = [gradients.get(v) for v in outputs]
         if not node.inputs or all(g is None for g in received) or node.op.gradient is None:
+            continue
+        own = graph.own_gradients.get(node.id)
+        if own is not None:
+            for value, part in zip(own.arguments, own.rule(received[0])):
+                if part is not None:
+                    add(value, part)
             continue
         call = Call(
             tuple(Tensor(graph, v) for v in node.inputs),

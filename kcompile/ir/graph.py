@@ -120,7 +120,13 @@ class Graph:
     inputs, variables: name -> value. outputs: name -> value. updates: variable name -> new value.
     current: the sources that the next node will carry. tracer: gives what traces into this graph, of which
     the IR knows nothing. types_only: sizes in it may be tried ones, so that numbers are not checked.
+    own_gradients: of nodes whose gradient a script says, by their numbers, see `ir.gradient`.
+    region: it is the body of a loop, which has no values from outside.
+    eager: 0, or where tensors have values (`keras.eager_trace`) a number, larger for later graphs.
     """
+
+    region = False
+    eager = 0
 
     def __init__(self, name: str = "graph") -> None:
         self.name = name
@@ -132,6 +138,7 @@ class Graph:
         self.current: tuple[Source, ...] = ()
         self.tracer: Callable[[], Any] | None = None
         self.types_only = False
+        self.own_gradients: dict[int, Any] = {}
         self._nx: networkx.MultiDiGraph | None = None
 
     @property
@@ -226,6 +233,15 @@ class Graph:
 
     def constant(self, array: np.ndarray) -> Value:
         return Value(self.add("constant", value=Literal.of(array)).id)
+
+    # ---- graphs whose tensors have values
+
+    def hold(self, tensor: Any) -> None:
+        """Note that somebody holds a tensor."""
+
+    def of_array(self, array: np.ndarray) -> Value | None:
+        """The value that this array object is known as."""
+        return None
 
     # ---- reading
 

@@ -57,6 +57,8 @@ NO_DATA = (
 NO_TAPE = "Gradients in a step are tape.gradient(loss, weights), of `with tf.GradientTape() as tape:`"
 
 
+_OF_VALUES = ("numpy", "item", "tolist")
+
 # What operators are made of that is made of tensors itself, by name
 _made_later: dict[str, Callable[..., Tensor]] = {}
 
@@ -77,12 +79,14 @@ class StaticShape(tuple[Union[int, None], ...]):
 class Tensor:
     """A handle on a value of `graph`."""
 
-    __slots__ = ("graph", "value")
+    __slots__ = ("__weakref__", "graph", "value")
     __array_priority__ = 1000  # numpy leaves `array + tensor` to us
 
     def __init__(self, graph: Graph, value: Value) -> None:
         self.graph = graph
         self.value = value
+        if graph.eager:
+            graph.hold(self)
 
     @property
     def type(self) -> TensorType:
@@ -104,39 +108,66 @@ class Tensor:
         """TensorFlow's name of the shape, where the batch is None."""
         return StaticShape(None if isinstance(d, Batch) else d for d in self.shape)
 
-    def __repr__(self) -> str:
-        return f"<{self.type} %{self.value.node}>"
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
-    # ---- what would need the data
+    def __repr__(self) -> str:
+        return f"<{self.type} {self._known('')}>" if self.graph.eager else f"<{self.type} %{self.value.node}>"
+
+    # ---- what needs the data, which tensors of an eager graph have
+
+    def _known(self, otherwise: str) -> np.ndarray:
+        """The value, not a copy. Raises TypeError, which says `otherwise`, where there is none yet."""
+        if not self.graph.eager:
+            raise TypeError(otherwise)
+        tracer: Any = self.graph.tracer and self.graph.tracer()
+        found: np.ndarray = tracer.value_of(self)
+        return found
 
     def __bool__(self) -> bool:
-        raise TypeError(
-            "a symbolic tensor has no truth value: the branch would be decided before "
-            "the data is known. Use `select(condition, a, b)` (K.switch, keras.ops.where, tf.cond)"
+        return bool(
+            self._known(
+                "a symbolic tensor has no truth value: the branch would be decided before "
+                "the data is known. Use `select(condition, a, b)` (K.switch, keras.ops.where, tf.cond)"
+            )
         )
 
     def __iter__(self) -> Any:
+        if self.graph.eager:
+            return iter([self[i] for i in range(len(self))])
         raise TypeError(
             "a symbolic tensor cannot be iterated over. Loop over a size that is known "
             "(`for i in range(x.shape[1])`, with x[:, i] inside), or use K.rnn"
         )
 
     def __len__(self) -> int:
+        if self.graph.eager and self.rank:
+            return int(self.shape[0])
         raise TypeError("a symbolic tensor has no len(). Use x.shape, or K.int_shape(x)")
 
     def __int__(self) -> int:
-        raise TypeError(f"{NO_DATA}. int(x) is not possible: use K.cast(x, 'int32')")
+        return int(self._known(f"{NO_DATA}. int(x) is not possible: use K.cast(x, 'int32')"))
+
+    def __index__(self) -> int:
+        return self._known(f"{NO_DATA}. It cannot be an index of Python's").__index__()
 
     def __float__(self) -> float:
-        raise TypeError(f"{NO_DATA}. float(x) is not possible: use K.cast(x, 'float32')")
+        return float(self._known(f"{NO_DATA}. float(x) is not possible: use K.cast(x, 'float32')"))
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
-        raise TypeError(
-            f"{NO_DATA}. It cannot become a numpy array here: use functions of "
-            "keras.backend (K) instead of numpy's (or another library's)"
+    def __format__(self, spec: str) -> str:
+        return format(self._known("").item(), spec) if self.graph.eager and spec else str(self)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.array(
+            self._known(
+                f"{NO_DATA}. It cannot become a numpy array here: use functions of "
+                "keras.backend (K) instead of numpy's (or another library's)"
+            ),
+            dtype,
         )
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         name = UFUNCS.get(ufunc.__name__)
         if method == "__call__" and name is not None and not options:
             if inputs[0] is self:
@@ -144,13 +175,20 @@ class Tensor:
                 return made
             made = getattr(self, f"__{REFLECTED.get(name, f'r{name}')}__")(inputs[0])
             return made
-        _refuse_numpy(ufunc.__name__)
+        if not self.graph.eager:
+            _refuse_numpy(ufunc.__name__)
+        return getattr(ufunc, method)(*map(_as_array, inputs), **options)
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        _refuse_numpy(function.__name__)
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if not self.graph.eager:
+            _refuse_numpy(function.__name__)
+        return function(*map(_as_array, args), **{key: _as_array(x) for key, x in kwargs.items()})
 
-    def __getattr__(self, name: str) -> NoReturn:
-        hint = f". {NO_DATA}" if name in ("numpy", "eval", "item", "tolist") else ""
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_VALUES and self.graph.eager:
+            array = np.array(self._known(""))
+            return (lambda: array) if name == "numpy" else getattr(array, name)
+        hint = f". {NO_DATA}" if name in ("eval", *_OF_VALUES) else ""
         hint = f". {NO_TAPE}" if name in ("backward", "grad") else hint
         raise AttributeError(
             f"a symbolic tensor has no attribute {name!r}{hint}. Functions of "
@@ -327,15 +365,26 @@ def _whole_part(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _graph(operands: Sequence[Any]) -> Graph:
+    """The graph of operands. Tensors of eager graphs are values in any other, and in later eager ones."""
     found: Graph | None = None
     for x in operands:
         if isinstance(x, Tensor) and x.graph is not found:
-            if found is not None:
+            if found is not None and (found.region or x.graph.region):
+                raise TypeError("operands must belong to one graph: give a loop what it reads")
+            if found is None or (found.eager and not 0 < x.graph.eager < found.eager):
+                found = x.graph
+            elif not x.graph.eager:
                 raise TypeError("operands must belong to one graph")
-            found = x.graph
     if found is None:
         raise TypeError("operands must include a symbolic tensor, and belong to one graph")
     return found
+
+
+def _as_array(x: Any) -> Any:
+    """The value of a tensor, and of those in a list; anything else as it is."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(_as_array, x))
+    return np.asarray(x) if isinstance(x, Tensor) else x
 
 
 def _refuse_numpy(name: str) -> NoReturn:
@@ -350,7 +399,8 @@ def as_tensor(graph: Graph, x: Any, dtype: str | None = None) -> Tensor:
     end) as it says, a batch size as a scalar, numbers and arrays as constants of `dtype` (default:
     their own, float32)."""
     if isinstance(x, Tensor):
-        return x
+        same = x.graph is graph or not x.graph.eager or graph.region
+        return x if same else constant(graph, np.asarray(x), x.dtype)
     if isinstance(x, Batch):
         return emit_source(graph, "extent", dim=x, dtype=dtype or "int32")
     if hasattr(x, "__tensor__"):
@@ -362,7 +412,7 @@ def as_tensor(graph: Graph, x: Any, dtype: str | None = None) -> Tensor:
 def emit(op: str | Op, inputs: Sequence[Any], **attrs: Any) -> Tensor:
     """Add a node with one output to the graph that its inputs belong to."""
     graph = _graph(inputs)
-    values = [(x if type(x) is Tensor else as_tensor(graph, x)).value for x in inputs]
+    values = [(x if type(x) is Tensor and x.graph is graph else as_tensor(graph, x)).value for x in inputs]
     return Tensor(graph, Value(graph.add(op, values, **attrs).id))
 
 
@@ -374,6 +424,9 @@ def emit_source(graph: Graph, op: str, **attrs: Any) -> Tensor:
 def constant(graph: Graph, value: Any, dtype: str | None = None) -> Tensor:
     """A constant of `graph`; float64 values become float32 unless a dtype is given. Raises TypeError
     for what is no number, and where an integer dtype would lose a fraction."""
+    if graph.eager and isinstance(value, np.ndarray) and (known := graph.of_array(value)) is not None:
+        found = Tensor(graph, known)
+        return found if dtype in (None, found.dtype) else emit("cast", [found], dtype=dtype)
     if not isinstance(value, (np.ndarray, np.generic, int, float)):
         value = as_array(value, "an operand")
     array = np.asarray(value, dtype)

@@ -15,7 +15,8 @@ from kcompile.keras.engine import KerasTensor, Layer, Node, as_list
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import InputLayer
-from kcompile.keras.layers.custom import FORM, Custom
+from kcompile.keras.layers.custom import Custom
+from kcompile.keras.layers.forms import FORM
 from kcompile.keras.layers.operation import Operation
 from kcompile.keras.metric import Metric
 from kcompile.keras.operands import leaves, map_leaves

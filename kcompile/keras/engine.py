@@ -33,7 +33,7 @@ from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.newer_members import LayerMembers
-from kcompile.keras.operands import tensor
+from kcompile.keras.operands import here, tensor
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import dtype_here
 from kcompile.keras.scopes import scope
@@ -237,7 +237,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         """On tensors of a model: record a node. On symbolic tensors, inside another layer's `call`:
         the result. On variables as on the tensors they are there. On arrays: the values, where the
         layer's Keras computes at once. Raises ModelError, which names the layer, where shapes do not fit."""
-        flat, single = as_list(inputs), not isinstance(inputs, (list, tuple))
+        flat, single = list(map(here, as_list(inputs))), not isinstance(inputs, (list, tuple))
+        arguments = {key: here(x) for key, x in arguments.items()}
         if any(isinstance(x, Variable) for x in flat):
             flat = [identity(x) if isinstance(x, Variable) else x for x in flat]
         flat = [x if not isinstance(x, np.ndarray) else in_graph(x) for x in flat]

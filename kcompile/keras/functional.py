@@ -42,7 +42,7 @@ from kcompile.keras.layers.registry import register
 from kcompile.keras.lengths import shapes_of
 from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
-from kcompile.keras.operands import map_leaves
+from kcompile.keras.operands import here, map_leaves
 from kcompile.keras.operators import identity
 from kcompile.keras.prelude import Prelude, prelude_of
 from kcompile.keras.saving import Saving
@@ -365,6 +365,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
         """On tensors of a model: a node. On arrays: predictions for this batch; training=True: with layers as
         in training (dropout, statistics of the batch), but for what training updates."""
+        inputs = map_leaves(here, inputs)
         if current() is not None:
             inputs = map_leaves(lambda x: in_graph(x) if isinstance(x, np.ndarray) else x, inputs)
         values = list(inputs.values()) if isinstance(inputs, Mapping) else as_list(inputs)

@@ -8,16 +8,24 @@ there is no graph to differentiate, and a tape is refused.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
+
+import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import pull_back, reached_from
 from kcompile.ir.graph import Graph, Value
-from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import FLOATS
+from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.ir.types import FLOATS, numel
+from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager_trace import EagerGraph, begun, eager_trace
+from kcompile.keras.editions import edition
 from kcompile.keras.operands import leaves, map_leaves, tensor
+from kcompile.keras.settings import running, vintage_running
 from kcompile.keras.tensors import Variable
-from kcompile.keras.tracing import current, find_trace, trace_of
+from kcompile.keras.tracing import current, find_trace, trace_of, tracing
+from kcompile.keras.watched import WatchedArray
 from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
@@ -25,7 +33,9 @@ REMEDY = (
     "Put the step into `train_step(self, data)` of a class derived from keras.Model, and call fit or "
     "train_on_batch: it is then traced once and compiled whole"
 )
+MOST_ELEMENTS = 1024  # that a Jacobian is taken of: each has gradients of its own
 UNCONNECTED = ("none", "zero")
+TF_KERAS = "tf_keras"  # the Keras of a script that uses TensorFlow, and says no other
 
 
 class GradientTape:
@@ -43,20 +53,42 @@ class GradientTape:
         self._before: dict[str, Value] = {}  # what variables were when it began
         self._watched: list[Value] = []
         self._used = False
+        self._outermost: ExitStack | None = None  # it traces, as nothing did
 
     # ---- what is noted
 
     def __enter__(self) -> GradientTape:
         graph = current()
-        if graph is None or find_trace(graph) is None:
+        if graph is None:
+            vintage = vintage_running()
+            # A tape that was entered before goes on in its graph
+            graph = begun().graph if self._graph is None else self._graph
+            self._outermost = ExitStack()
+            self._outermost.enter_context(tracing(graph))
+            self._outermost.enter_context(running(vintage if edition(vintage).eager else TF_KERAS))
+        if find_trace(graph) is None:
             raise UnsupportedError(f"GradientTape: nothing is traced here, so nothing is noted. {REMEDY}")
         if self._graph is not graph:
             self._graph, self._before = graph, dict(graph.updates)
+        trace = eager_trace(graph)
+        if trace is not None:
+            trace.tapes.add(self)
         self._spans.append((len(graph.nodes), None))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+        if self._outermost is not None:
+            outermost, self._outermost = self._outermost, None
+            outermost.close()
+            trace = eager_trace(self._graph)
+            if trace is not None:
+                trace.write()
+
+    @property
+    def open(self) -> bool:
+        """Whether gradients may still be asked for."""
+        return self._persistent or not self._used
 
     def _stop(self) -> None:
         if self._spans and self._spans[-1][1] is None and self._graph is not None:
@@ -75,10 +107,12 @@ class GradientTape:
 
     def watch(self, tensor: Any) -> None:
         """Gradients by these tensors may be asked for: one, or a structure of them."""
-        self._opened("watch")
+        graph = self._opened("watch")
         for x in leaves(tensor):
-            if not isinstance(x, (Tensor, Variable)):
-                raise InputTypeError(describe("GradientTape.watch", "tensors of the step", repr(x)))
+            if not isinstance(x, (Tensor, Variable, np.ndarray)):
+                raise InputTypeError(describe("GradientTape.watch", "tensors", repr(x)))
+            if isinstance(graph, EagerGraph):
+                _let_in(graph, x)
             self._watched.append(self._start(x))
 
     def watched_variables(self) -> tuple[Variable, ...]:
@@ -94,16 +128,24 @@ class GradientTape:
         """The gradient of the sum of the targets by each source, in the structure of the sources; None (or
         zeros, unconnected_gradients="zero") where no target depends on it. output_gradients: factors of the
         targets' elements. Raises ModelError for a second call on a tape that is not persistent."""
-        graph = self._opened("gradient")
-        none = str(getattr(unconnected_gradients, "value", unconnected_gradients)).lower()
-        if none not in UNCONNECTED:
-            wanted = " or ".join(map(repr, UNCONNECTED))
-            raise ModelError(describe("GradientTape: unconnected_gradients", wanted, repr(none)))
+        with tracing(self._opened("gradient")):
+            self._check_use()
+            return self._gradient(target, sources, output_gradients, unconnected_gradients)
+
+    def _check_use(self) -> None:
+        """Raises ModelError where gradients were asked for before, and may be once."""
         if self._used and not self._persistent:
             raise ModelError(
                 "GradientTape: gradient may be asked once. Make the tape with persistent=True to ask again"
             )
         self._used = True
+
+    def _gradient(self, target: Any, sources: Any, output_gradients: Any, unconnected_gradients: Any) -> Any:
+        graph = self._opened("gradient")
+        none = str(getattr(unconnected_gradients, "value", unconnected_gradients)).lower()
+        if none not in UNCONNECTED:
+            wanted = " or ".join(map(repr, UNCONNECTED))
+            raise ModelError(describe("GradientTape: unconnected_gradients", wanted, repr(none)))
         if self._persistent is False:
             self._stop()
         targets = [tensor(t) for t in leaves(target) if t is not None]
@@ -114,7 +156,7 @@ class GradientTape:
             )
             for t, f in zip(targets, given)
         ]
-        wanted_ones = [x for x in leaves(sources) if isinstance(x, (Tensor, Variable))]
+        wanted_ones = [x for x in leaves(sources) if isinstance(x, (Tensor, Variable, np.ndarray))]
         starts = [Tensor(graph, self._start(x)) for x in wanted_ones]
         paths = [(t, f) for t, f in zip(targets, factors) if t.dtype in FLOATS]
         found = pull_back([t for t, _ in paths], [f for _, f in paths], starts, self._noted)
@@ -125,14 +167,53 @@ class GradientTape:
         }
         return map_leaves(lambda x: by_source.get(id(x)), sources)
 
-    def jacobian(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises UnsupportedError: it would be a gradient for every element of the target."""
-        raise UnsupportedError(
-            "GradientTape.jacobian: not supported. Take gradients of the elements that are needed, by "
-            "`gradient` of a persistent tape"
-        )
+    def jacobian(
+        self,
+        target: Any,
+        sources: Any,
+        unconnected_gradients: Any = "none",
+        parallel_iterations: Any = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """The gradients of each element of the target, of shape target.shape + source.shape, in the structure
+        of the sources. How many run side by side is not for the caller to say. Raises UnsupportedError for
+        more than 1024 elements, or where their number is not known."""
+        return self._stacked(target, sources, unconnected_gradients, 0)
 
-    batch_jacobian = jacobian
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: Any = "none",
+        parallel_iterations: Any = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """The gradients of each element of the target by the source's elements of its own sample: of shape
+        [samples, ...target's other axes, ...source's other axes]. Raises UnsupportedError as `jacobian`."""
+        return self._stacked(target, source, unconnected_gradients, 1)
+
+    def _stacked(self, target: Any, sources: Any, unconnected: Any, axis: int) -> Any:
+        """The gradients of each element along the axes from `axis` on, of all samples before it together, one
+        beside the other along this axis, which becomes several."""
+        with tracing(self._opened("jacobian")):
+            self._check_use()
+            y = tensor(target)
+            rest, count = y.shape[axis:], numel(y.shape[axis:])
+            if not isinstance(count, int) or count > MOST_ELEMENTS:
+                wanted = f"at most {MOST_ELEMENTS} elements of a known number"
+                raise UnsupportedError(describe("GradientTape.jacobian", wanted, str(y.type)))
+            each = np.eye(count, dtype=np.float32).reshape(count, *[1] * axis, *map(int, rest))
+            rows = [self._gradient(y, sources, factor, unconnected) for factor in each]
+
+            def joined(*parts: Any) -> Any:
+                if parts[0] is None:
+                    return None
+                beside = [ops.reshape(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
+                made = ops.concatenate(beside, axis)
+                return ops.reshape(made, (*made.shape[:axis], *rest, *made.shape[axis + 1 :]))
+
+            found = iter([joined(*column) for column in zip(*(list(leaves([row])) for row in rows))])
+            return map_leaves(lambda _: next(found), rows[0])
 
     # ---- parts
 
@@ -149,9 +230,9 @@ class GradientTape:
 
     def _start(self, x: Any) -> Value:
         """The value that a source had when the tape began; of a tensor, itself."""
-        if isinstance(x, Tensor):
-            return x.value
         graph = self._opened("gradient")
+        if not isinstance(x, Variable):
+            return as_tensor(graph, x).value
         trace = trace_of(graph)
         trace.read(x)
         name = trace.names[x]
@@ -165,6 +246,17 @@ class GradientTape:
             seeds += [self._start(v) for v in list(trace.names) if v.trainable]
         _, reached = reached_from(graph, seeds, self._noted)
         return [start.value.node in reached for start in starts]
+
+
+def _let_in(graph: EagerGraph, x: Any) -> None:
+    """Make a value from elsewhere one of the graph, wherever the script uses it."""
+    if isinstance(x, np.ndarray):
+        graph.watch(x)
+        if type(x) is EagerArray:
+            x.__class__ = WatchedArray
+    elif isinstance(x, Tensor) and x.graph is not graph and x.graph.eager:
+        x.graph, x.value = graph, graph.known(np.array(x))
+        graph.hold(x)
 
 
 class _Paused:

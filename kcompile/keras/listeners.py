@@ -17,6 +17,7 @@ class Listeners:
     """Methods to call after a change, of objects that may be gone by then."""
 
     added = 0  # how often a method was added anywhere
+    told = 0  # how often anything was told of a change
 
     def __init__(self) -> None:
         self._methods: list[WeakMethod[Method]] = []
@@ -37,6 +38,7 @@ class Listeners:
         self._methods = [WeakMethod(other) for other in self if other != method]
 
     def tell(self) -> None:
+        Listeners.told += 1
         for method in self:
             method()
 
@@ -51,6 +53,7 @@ class Audience:
         self._added = -1
 
     def __call__(self) -> None:
+        Listeners.told += 1
         if self._added != Listeners.added:  # not for each of a thousand variables at each step
             self._added = Listeners.added
             self._methods = list(map(WeakMethod, dict.fromkeys(m for each in self._lists for m in each)))

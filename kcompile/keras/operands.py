@@ -19,6 +19,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import FLOATS, Batch, Dim
+from kcompile.keras.eager import EagerArray
 from kcompile.keras.settings import dtype_name
 from kcompile.keras.tracing import current, tracing
 from kcompile_runtime.arrays import as_array, is_array
@@ -101,9 +102,18 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
+def here(x: Any) -> Any:
+    """A tensor that has a value, and is none of the graph that is being traced, as an array; anything else as
+    it is."""
+    elsewhere = isinstance(x, Tensor) and x.graph.eager and x.graph is not (graph := current())
+    elsewhere = elsewhere and not (graph is not None and graph.region)
+    return np.asarray(x).view(EagerArray) if elsewhere else x
+
+
 def plain(x: Any) -> Any:
-    """numpy's numbers as Python's, which sizes, factors and operands alike may be; its dtypes by name."""
-    return x.item() if isinstance(x, np.generic) else dtype_name(x)
+    """numpy's numbers as Python's, which sizes, factors and operands alike may be; its dtypes by name;
+    tensors as `here` has them."""
+    return x.item() if isinstance(x, np.generic) else dtype_name(here(x))
 
 
 def check_operands(*given: Any) -> None:

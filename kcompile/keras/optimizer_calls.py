@@ -17,6 +17,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.eager import as_eager
+from kcompile.keras.eager_trace import written_with
 from kcompile.keras.evaluation import performed
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.operands import graph, tensor
@@ -33,6 +34,7 @@ class OptimizerCalls:
     """The part of `Optimizer` that scripts call with gradients of their own."""
 
     vintage: str | None
+    home: str | None
     gradient_accumulation_steps: int | None
     _iterations: Variable  # batches
     _variables: list[Variable]
@@ -60,7 +62,8 @@ class OptimizerCalls:
     @property
     def rules(self) -> Semantics:
         """The semantics of the steps that a script asks for."""
-        return semantics(self.vintage) if self.vintage else meaning()
+        vintage = self.vintage or self.home
+        return semantics(vintage) if vintage else meaning()
 
     def apply_gradients(self, grads_and_vars: Iterable[Any], name: str | None = None, **options: Any) -> Any:
         """Take a step by (gradient, variable) pairs, and give the number of steps so far. A pair without a
@@ -91,10 +94,11 @@ class OptimizerCalls:
         kept = {id(v) for v in self._variables}
         self.build([*self._variables, *(v for _, v in known if id(v) not in kept)])
         every = list(self._variables)
-        if current() is None:
-            performed(lambda: _step(self, known))
-        else:
-            _step(self, known)
+        with written_with([g for g, _ in known]) as traced:
+            if traced or current() is not None:
+                _step(self, known)
+            else:
+                performed(lambda: _step(self, known))
         self.build(every)  # a step on some of the variables leaves the others
         return self._iterations
 

@@ -7,6 +7,7 @@ node, the call itself, which is traced, trained and compiled as any other.
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,10 +24,12 @@ from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import ConfigurationError, parameters
 from kcompile.keras.layer_weights import distinct, distinguish
+from kcompile.keras.layers.forms import FORM, OPTIONS, Formed, is_tensor
 from kcompile.keras.layers.held import check_nesting, forget_place, layers_in
 from kcompile.keras.lengths import wider
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.names_of_scripts import kept_for_us, set_by_script
+from kcompile.keras.operands import leaves
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -34,7 +37,7 @@ from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-class SubclassedModel(Model):
+class SubclassedModel(Formed, Model):  # type: ignore[override]
     """What a class that derives from `Model` and defines `call` is too: `Model` puts it among its bases.
 
     Layers are found in the attributes, in the order in which these were first set, and in lists, tuples and
@@ -152,6 +155,10 @@ class SubclassedModel(Model):
         self, shapes: list[KerasShape], types: Sequence[TensorType], single: bool, batch_size: int | None
     ) -> None:
         """With the first call, the inputs are known. Later calls may be on other shapes: layers say which."""
+        if self._form is not None:
+            if not self._prepared and type(self).build is not SubclassedModel.build:
+                super()._build_on(shapes, types, single, batch_size)
+            return
         if not self.built and all(t.rank and t.shape[0] == Batch() for t in types):
             self._open([(s, t.dtype) for s, t in zip(shapes, types)], single, self.input_keys)
         self._prepare([keras_shape(t, batch_size) for t in types], single)
@@ -200,10 +207,41 @@ class SubclassedModel(Model):
 
     # ---- as a layer
 
-    def __call__(self, inputs: Any, **arguments: Any) -> Any:
-        if isinstance(inputs, Mapping) and not self.built:
-            self.input_keys = tuple(sorted(inputs))
-        return super().__call__(inputs, **arguments)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`call` on the inputs of the model: one argument. Any other call is as that of a layer, and says
+        nothing of the inputs."""
+        first, options, others = self._arguments_of(*args, **kwargs)
+        if others or _nests(first):
+            return super().__call__(*args, **kwargs)
+        if isinstance(first, Mapping) and not self.built:
+            self.input_keys = tuple(sorted(first))
+        return Model.__call__(self, first, **options)
+
+    def _arguments_of(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any], bool]:
+        """The first argument of a call, options, and whether there are others than those `call` has for
+        defaults."""
+        if FORM in kwargs:
+            return args[0], {}, True
+        kept = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
+        bound = inspect.signature(self.call).bind_partial(*args, **kwargs)
+        given = dict(bound.arguments)
+        first = given.pop(next(iter(given)), None) if given else None
+        options = {name: given.pop(name) for name in OPTIONS if name in given} | kept
+        defaults = {name: p.default for name, p in bound.signature.parameters.items()}
+        others = any(value is not defaults[name] for name, value in given.items())
+        masked = any(map(is_tensor, leaves(options.get("mask"))))
+        return first, {k: v for k, v in options.items() if v is not None}, others or masked
+
+    def ensure_built(
+        self,
+        types: Sequence[Any],
+        single: bool,
+        batch_size: int | None = None,
+        second_types: Sequence[Any] | None = None,
+    ) -> None:
+        if self._form is not None:
+            return Layer.ensure_built(self, types, single, batch_size, second_types)
+        return super().ensure_built(types, single, batch_size, second_types)
 
     def _infer(
         self,
@@ -215,6 +253,8 @@ class SubclassedModel(Model):
         return Layer._infer(self, types, single, arguments, masks)
 
     def _called(self, inputs: Sequence[Tensor], single: bool, given: dict[str, Any]) -> list[Any]:
+        if FORM in given:
+            return super()._called(inputs, single, given)
         value: Any = inputs[0] if single else list(inputs)
         if self.input_keys is not None:
             value = dict(zip(self.input_keys, inputs))
@@ -236,7 +276,7 @@ class SubclassedModel(Model):
         outputs: Sequence[Tensor],
     ) -> list[Tensor | None]:
         """What a `compute_mask` of the class's own says; else none in Keras 2, and later what layers gave."""
-        if type(self).compute_mask is not Layer.compute_mask:
+        if type(self).compute_mask is not Layer.compute_mask and self._form is None:
             return Layer.output_masks(self, inputs, single, masks, outputs)
         if not edition(self.vintage).eager:
             return [None] * len(outputs)
@@ -291,6 +331,12 @@ class SubclassedModel(Model):
             f"{type(self).__name__}: save: a model by subclassing is code, which no file holds. Use "
             "save_weights, and load_weights into a new model of the class"
         )
+
+
+def _nests(x: Any) -> bool:
+    """Whether an argument holds more than a list or a dict of tensors."""
+    parts = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
+    return any(isinstance(part, (list, tuple, Mapping)) for part in parts)
 
 
 def adopt(cls: Any) -> None:

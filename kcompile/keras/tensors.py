@@ -20,7 +20,7 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import CalledArray
 from kcompile.keras.editions import edition
 from kcompile.keras.listeners import Listeners
-from kcompile.keras.operands import evaluate, record
+from kcompile.keras.operands import evaluate, here, record
 from kcompile.keras.operators import Operators, getitem
 from kcompile.keras.phases import uses_phase
 from kcompile.keras.settings import floatx, new_seed, vintage_running
@@ -131,9 +131,14 @@ class Variable(Operators):
     def assign(self, array: Any) -> Any:
         """Write new values, and give the variable; of a tensor of a graph, and where a metric counts a batch
         in, after the graph's call. Raises InputError for another shape, InputTypeError for no numbers."""
+        array = here(array)
         graph = array.graph if isinstance(array, Tensor) else current()
         trace = None if graph is None else find_trace(graph)
-        if trace is not None and (trace.measures or isinstance(array, Tensor)):
+        if (
+            trace is not None
+            and graph is not None
+            and (trace.measures or graph.eager or isinstance(array, Tensor))
+        ):
             return self._assign_in(trace, array)
         new = as_array(array, f"variable {self.path!r}")
         if new.shape != self.shape:
@@ -171,7 +176,8 @@ class Variable(Operators):
         return self.array.copy()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        if current() is not None:
+        graph = current()
+        if graph is not None and not graph.eager:
             raise TypeError(
                 f"numpy cannot read variable {self.path!r} while a model is traced: what it gives would stay "
                 "as it is now. Use keras.ops, or functions of K"

@@ -165,7 +165,7 @@ class Trace:
         body = Trace(name, self.training)
         body.frozen, body.captured, body.names = self.frozen, self.captured, self.names
         body.random_state, body.counter = self.random_state, self.counter
-        body._streams, body.loop = self._streams, True
+        body._streams, body.loop, body.graph.region = self._streams, True, True
         return body
 
     def draws_from(self, state: RandomState, training: bool) -> None:

@@ -19,8 +19,7 @@ from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import constraints
 from kcompile.keras.operands import floating, graph, record, tensor
 from kcompile.keras.operators import identity
-from kcompile.keras.semantics import semantics
-from kcompile.keras.settings import floatx, meaning
+from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import KerasTensor, Node, Variable
 from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -81,7 +80,7 @@ def get_updates(
 
 
 def _gradients(optimizer: Any, loss: Any, params: list[Variable]) -> list[Tensor]:
-    return list(optimizer.clip(_slopes(loss, params), _meaning(optimizer)))
+    return list(optimizer.clip(_slopes(loss, params), optimizer.rules))
 
 
 def _step(
@@ -89,7 +88,7 @@ def _step(
 ) -> list[Tensor]:
     trace = trace_of(graph())
     before = dict(trace.graph.updates)
-    values = optimizer.new_values(trace, list(zip(params, _slopes(loss, params))), _meaning(optimizer))
+    values = optimizer.new_values(trace, list(zip(params, _slopes(loss, params))), optimizer.rules)
     for number, variable in enumerate(params):
         limit = limits.get(variable, variable.constraint)
         values[number] = values[number] if limit is None else limit(values[number])
@@ -177,7 +176,3 @@ def _changed(node: Node, variables: list[Variable], inputs: list[Tensor]) -> lis
         values = [trace.read(variable) for variable in variables]
     trace.losses, trace.graph.updates = before
     return values
-
-
-def _meaning(optimizer: Any) -> Any:
-    return semantics(optimizer.vintage) if optimizer.vintage else meaning()

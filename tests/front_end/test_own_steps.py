@@ -15,6 +15,7 @@ import step_scripts
 from kcompile import keras, keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras.gradient_tape import GradientTape
+from kcompile.keras.tensors import Variable
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, UnsupportedError
 
 EDITIONS = {"keras3": (keras3, keras3.ops), "tf_keras": (tf_keras, tf_keras.backend)}
@@ -439,11 +440,46 @@ def test_steps_of_other_ways_are_refused() -> None:
         kind(start, keras.layers.Dense(1)(start))
 
 
-def test_a_tape_where_nothing_is_traced() -> None:
-    with pytest.raises(UnsupportedError, match="train_step"), GradientTape():
-        pass
-    with pytest.raises(UnsupportedError, match="jacobian"):
+def test_a_tape_that_was_not_begun_or_asked_too_much() -> None:
+    with pytest.raises(ModelError, match="not begun"):
         GradientTape().jacobian(None, None)
+    x = Variable(np.ones((50, 50)), "x")
+    with GradientTape() as tape:
+        y = x * 2.0
+    with pytest.raises(UnsupportedError, match="1024"):
+        tape.jacobian(y, x)
+    with GradientTape() as tape:
+        y = x * 2.0
+    tape.gradient(y, x)
+    with pytest.raises(ModelError, match="persistent"):
+        tape.gradient(y, x)
+
+
+def test_gradients_of_ones_own_need_not_be_linear() -> None:
+    """Clipped on the way back, in fit; the losses of Keras 3 on JAX."""
+
+    @keras3.ops.custom_gradient
+    def clipped(x: Any) -> Any:
+        def grad(*args: Any, upstream: Any = None) -> Any:
+            given = args[0] if upstream is None else upstream
+            return keras3.ops.clip(given, -0.01, 0.01) * keras3.ops.sign(x + 10)
+
+        return x * 1.0, grad
+
+    class Clipped(keras3.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return clipped(x)
+
+    start = keras3.Input((4,))
+    y = Clipped()(keras3.layers.Dense(5, activation="tanh")(start))
+    model = keras3.Model(start, keras3.layers.Dense(1)(y))
+    draws = [np.random.RandomState(k).normal(size=w.shape) for k, w in enumerate(model.get_weights())]
+    model.set_weights([d.astype("float32") for d in draws])
+    model.compile(keras3.optimizers.SGD(0.1), "mse")
+    rng = np.random.RandomState(0)
+    x, y = rng.normal(size=(16, 4)).astype("float32"), rng.normal(size=(16, 1)).astype("float32") * 5
+    losses = model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(losses, [21.938622, 16.047134, 15.161698], rtol=1e-5)
 
 
 def test_a_step_before_compile_and_before_data() -> None:

@@ -22,7 +22,7 @@ from kcompile.keras.evaluation import performed
 from kcompile.keras.explain import explained
 from kcompile.keras.expressions import depends
 from kcompile.keras.layers.operation import recorded
-from kcompile.keras.operands import check_operands, leaves, map_leaves, plain, tensor, traced, value_of
+from kcompile.keras.operands import check_operands, here, leaves, map_leaves, plain, tensor, traced, value_of
 from kcompile.keras.policies import common_dtype
 from kcompile.keras.settings import floatx, running
 from kcompile.keras.tensors import KerasTensor
@@ -61,6 +61,7 @@ def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = map_leaves(here, args), map_leaves(here, kwargs)
         given = list(leaves([args, kwargs]))
         inside = current() is not None or any(isinstance(x, (Tensor, KerasTensor)) for x in given)
         return remembered(*args, **kwargs) if inside else now(function, *args, **kwargs)
@@ -68,17 +69,22 @@ def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def with_values(compute: Callable[..., Any]) -> Callable[[Any], Any]:
+def with_values(compute: Callable[..., Any], eagerly: bool = False) -> Callable[[Any], Any]:
     """Makes a function that is given functions run these one after the other where all else is values: by
-    `compute`, of the same arguments, that may ask for what values are."""
+    `compute`, of the same arguments, that may ask for what values are. eagerly: also where a tape notes,
+    whose tensors have values."""
 
     def decorate(function: Any) -> Any:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = map_leaves(here, args), map_leaves(here, kwargs)
             given = list(leaves([args, kwargs]))
-            if current() is not None or any(
+            graph = current()
+            eager = eagerly and graph is not None and graph.eager > 0
+            symbolic = any(
                 isinstance(x, Tensor) or (isinstance(x, KerasTensor) and depends(x)) for x in given
-            ):
+            )
+            if not eager and (graph is not None or symbolic):
                 return function(*args, **kwargs)
             with explained(f"ops.{function.__name__}"):
                 return compute(*args, **kwargs)
@@ -105,6 +111,7 @@ def on_values(compute: Callable[..., Any]) -> Callable[[Any], Any]:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = map_leaves(here, args), map_leaves(here, kwargs)
             bound = signature.bind(*args, **kwargs)
             given = list(leaves(list(bound.arguments.values())))
             if current() is None and not any(

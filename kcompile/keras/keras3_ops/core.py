@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import ops
-from kcompile.ir.gradient import pull_back
+from kcompile.ir.gradient import OwnGradient, pull_back
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, broadcast_shapes, numel
 from kcompile.keras.keras3_ops import run_now
 from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places, with_values
 from kcompile.keras.keras3_ops.shapes import reshape, transpose
 from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
+from kcompile.keras.settings import running, vintage_running
 from kcompile.keras.tensors import KerasTensor
-from kcompile.keras.tracing import branched, current
+from kcompile.keras.tracing import branched, current, tracing
 from kcompile_runtime.errors import UnsupportedError
 
 
@@ -52,7 +53,7 @@ def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
     return _tree(lambda x, y: None if x is None or y is None else ops.select(condition, *alike(x, y)), a, b)
 
 
-@with_values(run_now.cond)
+@with_values(run_now.cond, eagerly=True)
 @anywhere
 def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     """What the one function gives, or the other. Both are computed where the condition is not known now, and
@@ -63,7 +64,7 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     return _chosen(chosen, *branched(chosen, true_fn, false_fn))
 
 
-@with_values(run_now.switch)
+@with_values(run_now.switch, eagerly=True)
 @anywhere
 def switch(index: Any, branches: Any, *operands: Any) -> Any:
     """What the function of this number gives. All are computed."""
@@ -80,7 +81,7 @@ def switch(index: Any, branches: Any, *operands: Any) -> Any:
     return from_on(0)
 
 
-@with_values(run_now.fori_loop)
+@with_values(run_now.fori_loop, eagerly=True)
 @anywhere
 def fori_loop(lower: Any, upper: Any, body_fun: Any, init_val: Any) -> Any:
     """body_fun(i, value) for i from lower up to upper, which are numbers that are known now."""
@@ -157,7 +158,7 @@ def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -
     return _stacked(made[::-1] if reverse else made, axis)
 
 
-@with_values(run_now.while_loop)
+@with_values(run_now.while_loop, eagerly=True)
 @anywhere
 def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
     """body(*vars) while cond(*vars) holds, at most maximum_iterations times. In a model these must be given:
@@ -197,7 +198,7 @@ def _transposed(values: list[Tensor], seeds: list[Tensor], moves: list[Tensor]) 
 
 def custom_gradient(f: Any) -> Any:
     """Makes a function of one that gives a result and what its gradient is: f(*args) -> (y, grad), where
-    grad(upstream) gives the gradients of the arguments, linear in the upstream one."""
+    grad(upstream) gives the gradients of the arguments; of several results, linear in the upstream ones."""
 
     @anywhere
     def call(*args: Any) -> Any:
@@ -216,9 +217,29 @@ def custom_gradient(f: Any) -> Any:
             raise ValueError(f"custom_gradient: {len(given)} arguments, and gradients of {len(gradients)}")
         pairs = [(tensor(gradients[k]), given[k] - still[k]) for k in places if gradients[k] is not None]
         added = iter(_transposed([g for g, _ in pairs], seeds, [m for _, m in pairs]))
-        return map_leaves(lambda y: ops.stop_gradient(y) + next(added) if y.dtype in FLOATS else y, results)
+        found = map_leaves(lambda y: ops.stop_gradient(y) + next(added) if y.dtype in FLOATS else y, results)
+        if isinstance(found, Tensor) and floats and not found.graph.region:
+            _own_gradient(found, given, rule)
+        return found
 
     return call
+
+
+def _own_gradient(result: Tensor, arguments: list[Tensor], rule: Any) -> None:
+    """Make gradients flow by a rule, which need not be linear: in this graph. (In one that is made of it, by
+    what the result is made of.)"""
+    graph, vintage = result.graph, vintage_running()
+
+    def gradients(upstream: Tensor) -> list[Tensor | None]:
+        with tracing(graph), running(vintage):
+            made = rule(upstream)
+            parts = list(made) if isinstance(made, (list, tuple)) else [made]
+            return [
+                None if part is None or x.dtype not in FLOATS else tensor(part)
+                for x, part in zip(arguments, parts)
+            ]
+
+    graph.own_gradients[result.value.node] = OwnGradient(tuple(x.value for x in arguments), gradients)
 
 
 @anywhere

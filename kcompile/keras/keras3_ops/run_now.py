@@ -1,6 +1,7 @@
 """Loops and branches of keras.ops on values outside graphs: their functions simply run, on values.
 
-Enters: arrays, variables and numbers, nested. Leaves: arrays in the dtypes of Keras 3.
+Enters: arrays, variables and numbers, nested. Leaves: arrays in the dtypes of Keras 3. Where a tape notes,
+tensors, which have values, go through as they are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.tensor import Tensor
 from kcompile.keras.eager import as_eager
 from kcompile.keras.keras3_ops.calls import VINTAGE, as_value, narrow
 from kcompile.keras.operands import leaves, map_leaves
@@ -16,7 +18,7 @@ from kcompile.keras.settings import running
 
 
 def _array(x: Any) -> Any:
-    return x if x is None else as_eager(narrow(np.asarray(as_value(x))), VINTAGE)
+    return x if x is None or isinstance(x, Tensor) else as_eager(narrow(np.asarray(as_value(x))), VINTAGE)
 
 
 def arrays(tree: Any) -> Any:
