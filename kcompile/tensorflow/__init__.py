@@ -4,15 +4,27 @@ Enters: names of TensorFlow, as scripts of tf.keras and Keras 3 write them aroun
 functions of keras.ops and keras.random with TensorFlow's arguments (`functions`, `networks`, `images`,
 `augmenting`, `matrices`, `places`), which are traced in layers, losses and metrics, are layers on tensors of
 a model, and are computed at once on arrays; `tf.strings` on arrays of texts (`texts`); `tf.data` over numpy
-(`kcompile.keras.pipelines`); switches that do no harm (`around`). All else is refused by name, with what to
-write instead (`absent`).
+(`kcompile.keras.pipelines`); what holds variables, and keeps them in files (`modules`); lists of tensors
+(`lists`); switches that do no harm (`around`). All else is refused by name, with what to write instead
+(`absent`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from kcompile.tensorflow import around, augmenting, functions, images, matrices, networks, places, texts
+from kcompile.tensorflow import (
+    around,
+    augmenting,
+    functions,
+    images,
+    lists,
+    matrices,
+    modules,
+    networks,
+    places,
+    texts,
+)
 from kcompile.tensorflow.absent import why_absent
 
 __all__ = ["names", "why_absent"]
@@ -33,6 +45,8 @@ def _collected() -> dict[str, dict[str, Any]]:
         augmenting.FUNCTIONS,
         texts.FUNCTIONS,
         around.NAMES,
+        modules.NAMES,
+        lists.NAMES,
     ):
         for dotted, value in table.items():
             place, _, name = dotted.rpartition(".")

@@ -9,7 +9,6 @@ _RAGGED = "pad sequences to one length: keras.utils.pad_sequences, Dataset.padde
 _SPARSE = "write it over dense tensors"
 _LAYERS = "use the layers of keras.layers, or keras.ops"
 _LOOP = "use Model.fit, or a class with a train_step of its own"
-_ARRAYS = "lists of Python's, which a loop over a known number of steps fills"
 
 REMEDIES: dict[str, str] = {
     "gradients": _LOOP,
@@ -19,7 +18,6 @@ REMEDIES: dict[str, str] = {
     "SparseTensor": _SPARSE,
     "sparse": _SPARSE,
     "IndexedSlices": _SPARSE,
-    "TensorArray": _ARRAYS,
     "strings": _STRINGS,
     "lookup": "use keras.layers.IntegerLookup, or a dict of Python's on values",
     "feature_column": "use the layers of keras.layers: Normalization, CategoryEncoding, Discretization",
@@ -30,13 +28,11 @@ REMEDIES: dict[str, str] = {
     "saved_model": "use Model.save (.keras) or kcompile.export",
     "lite": "use kcompile.export, which writes a library for a target",
     "train": "use keras.callbacks.ModelCheckpoint, BackupAndRestore and Model.save_weights",
-    "train.Checkpoint": "use Model.save_weights and keras.callbacks.BackupAndRestore",
     "summary": "use keras.callbacks.TensorBoard",
     "distribute": "a model runs on one device, which its target names",
     "tpu": "a model runs on one device, which its target names",
     "quantization": "weights are float32 or float64",
     "raw_ops": _LAYERS,
-    "Module": "derive from keras.layers.Layer or keras.Model",
     "bitcast": "there are no ops on the bits of numbers",
     "scan": "use keras.ops.scan over a known number of steps",
     "foldl": "use keras.ops.fori_loop over a known number of steps",
