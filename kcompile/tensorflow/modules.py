@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kcompile.keras.datasets.stored import read_npz
 from kcompile.keras.engine import Layer
 from kcompile.keras.metric import Metric
 from kcompile.keras.optimizer import Optimizer
@@ -138,9 +137,10 @@ class Checkpoint:
         """Write a file of exactly this name (with .npz behind it)."""
         path = Path(_text(file_prefix))
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {name: v.numpy() for name, v in self._by_name().items()}
+        found = self._by_name()
+        arrays = {f"array_{k}": v.numpy() for k, v in enumerate(found.values())}
         with replacing(f"{path}{ENDING}") as part, open(part, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, names=np.array(list(found)), **arrays)  # type: ignore[arg-type]
         return str(path)
 
     def restore(self, save_path: Any, options: Any = None) -> Status:
@@ -217,11 +217,9 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
         raise InputError(
             describe(f"checkpoint {path!r}", wanted, "one of TensorFlow itself" if theirs else "no such file")
         )
-    try:
-        with np.load(f"{path}{ENDING}", allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"checkpoint {path!r}: {error}") from error
+    (names,) = read_npz(f"{path}{ENDING}", ["names"])
+    arrays = read_npz(f"{path}{ENDING}", [f"array_{k}" for k in range(names.size)])
+    return dict(zip(names.ravel().tolist(), arrays))
 
 
 def _text(path: Any) -> str:

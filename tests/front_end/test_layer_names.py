@@ -16,6 +16,7 @@ FAMILIES = [
 ]
 # What layers are made of, and no script names
 PARTS = {
+    "Formed",
     "ForeignCell",
     "OverCells",
     "Cell",
