@@ -12,14 +12,14 @@ numbers are drawn the number of the next batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source, Value
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, TensorType, numel
 from kcompile.keras import losses, metrics
 from kcompile.keras.editions import edition
@@ -28,9 +28,21 @@ from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
 from kcompile.keras.metric import keeps_state
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.own_code import is_own
-from kcompile.keras.results import Label, Reported, arranged, kept_shape, keys_of, label_of, reports_loss
+from kcompile.keras.results import (
+    Label,
+    Reported,
+    arranged,
+    bearers,
+    fixed_shape,
+    held_by,
+    kept_shape,
+    keys_of,
+    label_of,
+    reports_loss,
+)
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase, running
 from kcompile.keras.step_data import Signature
@@ -210,7 +222,7 @@ def checked_entry(entry: Any) -> str:
 def reported(model: Any, lengths: Lengths = ()) -> Results:
     """What test and train report: "loss", then the metrics, by Keras 2's metrics_names."""
     resolved, meaning = compile_arguments(model), model.semantics
-    if _adds_metrics(model):
+    if _adds_metrics(model) or held_states(model):
         return traced_report(model, lengths or probe_lengths(model))
     types = [y.batch_type for y in model.outputs]
     of_losses: list[Label] = []
@@ -360,8 +372,42 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, kind))
     found = [*reported, *measures]
     order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), meaning)
-    added = [(name, Measure(Label(name, ""), _mean_parts(x, kind))) for name, x in trace.added_metrics]
-    return total, [*((name, found[place]) for place, name in order), *added]
+    return total, [*((name, found[place]) for place, name in order), *_of_layers(model, trace, kind)]
+
+
+def _of_layers(model: Any, trace: Trace, kind: str) -> Measures:
+    """What layers report: the metrics that they hold, and what they added in their calls, each as one mean;
+    of several of a name the last, in the place of each."""
+    found: Measures = []
+    means: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+    for layer, name, x in trace.added_metrics:
+        key, (total, count) = (id(layer), name), _mean_parts(x, kind)
+        seen = means.get(key)
+        means[key] = (total, count) if seen is None else (seen[0] + total, seen[1] + count)
+    states = held_states(model)
+    for layer in [*bearers(model), None]:
+        with trace.measuring():
+            for metric in [] if layer is None else held_by(layer):
+                results = metric.result() if any(metric is state for state in states) else {}
+                named = results if isinstance(results, Mapping) else {metric.name: results}
+                for name, value in named.items():
+                    value = as_tensor(trace.graph, value, kind)
+                    found.append((name, Measure(Label(name), (value,), fixed_shape(name, value))))
+        found += [(name, Measure(Label(name), x)) for (of, name), x in means.items() if of == id(layer)]
+    last = dict(found)
+    return [(name, last[name]) for name, _ in found]
+
+
+def held_states(model: Any) -> list[Any]:
+    """The metrics that the model and layers inside hold, and `compile` was not given: what the model's
+    `metrics` names of them, where its class says what these are."""
+    compiled = compile_arguments(model)
+    given = {id(m) for each in (*compiled.metrics, *compiled.weighted_metrics) for m in each}
+    found = {id(m): m for layer in bearers(model) for m in held_by(layer) if id(m) not in given}
+    if not is_ours(getattr(type(model).metrics, "fget", len)):
+        told = {id(m) for m in model.metrics}
+        found = {key: m for key, m in found.items() if key in told}
+    return list(found.values())
 
 
 def _mean_parts(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,10 @@ from typing import Any
 
 from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.keras import updates
+from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.moving import each_update
+from kcompile.keras.newer_members import held, is_metric
 from kcompile.keras.operators import identity
 from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, is_number
@@ -28,12 +30,14 @@ class Additions(Arguments):
 
     nodes_made: list[Node]
     _now: Any
+    vintage: str
     given_losses: Given | tuple[()] = ()
     called_losses: list[Any] | None = None  # what the latest call on arrays added
     called_on: Any = None  # the arguments of a model's latest call on arrays, until its losses are asked for
     given_updates: Given | tuple[()] = ()
     given_metrics: Sequence[tuple[str, Any]] = ()
     adds_metrics = False  # whether add_metric was called
+    told_metrics: Sequence[Any] = ()  # those of which add_metric was given a result
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add scalars (or tensors, see `in_one`) to the loss of the model. Outside `call` they are
@@ -54,13 +58,20 @@ class Additions(Arguments):
 
     def add_metric(self, value: Any, name: str | None = None, aggregation: str | None = "mean") -> None:
         """Report the mean of a tensor over its elements and over all batches, by this name, beside the
-        metrics of `compile`: in `call`, or outside of it of a tensor of the model. Raises UnsupportedError
-        in steps of a model's own and in loops; ModelError for values that are no tensors."""
+        metrics of `compile`: in `call`, or outside of it of a tensor of the model. What a metric gave when it
+        was called is reported as that metric, by its own name, and has counted already; of the name of a
+        metric that the layer holds, this one counts the value. Raises UnsupportedError for other tensors in
+        steps of a model's own and in loops; ModelError for values that are no tensors."""
+        metric = getattr(value, "counted_by", None)
+        name = name if metric is None else metric.name
         if not isinstance(name, str) or not name or aggregation not in ("mean", None):
             wanted, found = "a name, and aggregation='mean'", f"name={name!r}, aggregation={aggregation!r}"
             raise ModelError(describe(f"{self.label}: add_metric", wanted, found))
         graph = current()
-        if graph is None and isinstance(value, KerasTensor):
+        if metric is not None:
+            if not any(metric is other for other in self.told_metrics):
+                self.told_metrics = [*self.told_metrics, metric]
+        elif graph is None and isinstance(value, KerasTensor):
             self.given_metrics = [*self.given_metrics, (name, value)]
         elif graph is not None and isinstance(value, Tensor):
             trace = trace_of(value)
@@ -68,9 +79,11 @@ class Additions(Arguments):
                 where = "a loop" if trace.loop else "a step of the model's own"
                 remedy = "Return the value, and give it to a metric there"
                 raise UnsupportedError(describe(f"{self.label}: add_metric", "a call", where, remedy))
-            own = getattr(trace, "top", None) is self
-            trace.added_metrics.insert(trace.own_metrics if own else len(trace.added_metrics), (name, value))
-            trace.own_metrics += own
+            same = [m for m in held(self, is_metric) if m.name == name]
+            if not same:
+                trace.added_metrics.append((self, name, value))
+            elif edition(self.vintage).eager:
+                same[0].update_state(value)
         else:
             wanted = "a tensor computed in call, or of the model"
             raise ModelError(describe(f"{self.label}: add_metric", wanted, repr(value)))

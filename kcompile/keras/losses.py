@@ -41,18 +41,21 @@ def _like(y_true: Any, y_pred: Tensor) -> Tensor:
     return y_true
 
 
-def same_rank(y_true: Any, y_pred: Tensor) -> tuple[Any, Tensor]:
+def same_rank(y_true: Any, y_pred: Tensor, squeezed: bool = False) -> tuple[Any, Tensor]:
     """Both with as many axes, where the last one of either has size 1 and is all that the other lacks: since
-    tf.keras."""
+    tf.keras. squeezed: without that axis, also where they are vectors then, as metrics of tf.keras have them;
+    else vectors get one."""
     if not edition(vintage_running()).eager:
         return y_true, y_pred
     y_true = as_tensor(y_pred.graph, y_true)
     if y_true.rank == y_pred.rank - 1 and y_pred.shape[-1] == 1:
+        if squeezed:
+            return y_true, ops.reshape(y_pred, y_pred.shape[:-1])
         return ops.reshape(y_true, (*y_true.shape, 1)), y_pred
     if y_true.rank == y_pred.rank + 1 and y_true.shape[-1] == 1:
         return (
             (y_true, ops.reshape(y_pred, (*y_pred.shape, 1)))
-            if y_pred.rank == 1
+            if y_pred.rank == 1 and not squeezed
             else (ops.reshape(y_true, y_true.shape[:-1]), y_pred)
         )
     return y_true, y_pred

@@ -17,6 +17,7 @@ from kcompile.ir.types import Batch
 from kcompile.keras.confusion import quotient
 from kcompile.keras.metric import Metric
 from kcompile.keras.operands import tensor
+from kcompile.keras.semantics import semantics
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
@@ -44,7 +45,7 @@ class Sum(Metric):
 
 class Mean(Metric):
     """The mean of values; with sample_weight, of their first axes, the sum of weighted values over the sum of
-    weights."""
+    weights. In Keras 3 the values of a sample count as their mean, however many it has."""
 
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(name, dtype)
@@ -52,15 +53,18 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         values = ops.cast(tensor(values), self.dtype)
+        by_sample = semantics(self.vintage).means_count == "samples"
         if sample_weight is None:
-            values = ops.reduce_mean(values, range(1, values.rank)) if values.rank > 1 else values
+            if by_sample and values.rank > 1:
+                values = ops.reduce_mean(values, range(1, values.rank))
             count = ops.count(values, range(values.rank)) if values.rank else 1.0
         else:
             weight = ops.cast(tensor(sample_weight), self.dtype)
             if weight.rank == values.rank + 1 and weight.shape[-1] == 1:
                 weight = ops.reshape(weight, weight.shape[:-1])
-            if values.rank > weight.rank:
+            if values.rank > weight.rank and by_sample:
                 values = ops.reduce_mean(values, range(weight.rank, values.rank))
+            weight = ops.reshape(weight, (*weight.shape, *(1,) * (values.rank - weight.rank)))
             weight = ops.broadcast_to(weight, values.shape)
             values, count = values * weight, ops.reduce_sum(weight)
         self.total.assign_add(ops.reduce_sum(values))

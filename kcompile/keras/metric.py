@@ -278,7 +278,28 @@ def reset(metric: Any) -> None:
 
 def _counted(metric: Metric, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     metric.update_state(*args, **kwargs)
-    return metric.result()
+    result = metric.result()
+    if isinstance(result, Tensor):
+        return CountedTensor(metric, result)
+    return CountedDict(metric, result) if isinstance(result, Mapping) else result
+
+
+class CountedTensor(Tensor):
+    """What a metric gives after it counted a batch in, which `add_metric` takes for the metric."""
+
+    __slots__ = ("counted_by",)
+
+    def __init__(self, counted_by: Metric, result: Tensor) -> None:
+        super().__init__(result.graph, result.value)
+        self.counted_by = counted_by
+
+
+class CountedDict(dict):
+    """The same, of several results by name."""
+
+    def __init__(self, counted_by: Metric, result: Mapping[str, Any]) -> None:
+        super().__init__(result)
+        self.counted_by = counted_by
 
 
 def _write(trace: Trace, updates: Any, label: str) -> None:

@@ -60,10 +60,16 @@ MetricFunction = Callable[[Any, Any], Any]
 
 def binary_accuracy(y_true: Any, y_pred: Tensor, threshold: float = 0.5) -> Tensor:
     """The share of elements where y_true is 1 and y_pred above the threshold, or 0 and not above. In Keras 2
-    y_pred is rounded, unless there is another threshold than 0.5."""
+    y_pred is rounded, unless there is another threshold than 0.5. In Keras 3: 1 for each such element."""
+    hits = _binary_hits(y_true, y_pred, threshold)
+    return hits if meaning().binary_accuracy_of == "elements" else ops.reduce_mean(hits, -1)
+
+
+def _binary_hits(y_true: Any, y_pred: Tensor, threshold: float = 0.5) -> Tensor:
+    """1 for each element where they agree, else 0."""
     rounded = threshold == 0.5 and meaning().binary_accuracy == "rounded"
     said = backend.round(y_pred) if rounded else ops.cast(y_pred > threshold, y_pred.dtype)
-    return ops.reduce_mean(_share(ops.equal(_like(y_true, y_pred), said), y_pred), -1)
+    return _share(ops.equal(_like(y_true, y_pred), said), y_pred)
 
 
 def categorical_accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
@@ -174,7 +180,8 @@ class MeanMetricWrapper(Mean):
     def update_state(  # type: ignore[override]  # it takes what the function does
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        y_true, y_pred = losses.same_rank(y_true, ops.cast(tensor(y_pred), self.dtype))
+        squeezed = semantics(self.vintage).means_count == "elements"
+        y_true, y_pred = losses.same_rank(y_true, ops.cast(tensor(y_pred), self.dtype), squeezed)
         ignored, values = self.arguments.get("ignore_class"), self.values(y_true, y_pred)
         always = semantics(self.vintage).ignored_class == "left out"
         if ignored is not None and (always or sample_weight is not None):
@@ -237,6 +244,7 @@ def _class(
 
 Accuracy = _class("Accuracy", accuracy)
 BinaryAccuracy = _class("BinaryAccuracy", binary_accuracy)
+BinaryAccuracy.values = lambda self, y_true, y_pred: _binary_hits(y_true, y_pred, **self.arguments)  # type: ignore[method-assign]
 CategoricalAccuracy = _class("CategoricalAccuracy", categorical_accuracy)
 SparseCategoricalAccuracy = _class("SparseCategoricalAccuracy", sparse_categorical_accuracy)
 TopKCategoricalAccuracy = _class("TopKCategoricalAccuracy", top_k_categorical_accuracy, behind=("k",))

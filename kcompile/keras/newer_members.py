@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.names_of_scripts import NamesOfScripts
+from kcompile.keras.names_of_scripts import NamesOfScripts, set_by_script
 from kcompile.keras.operands import leaves
 from kcompile.keras.operators import LOOPS_OF_JAX
 from kcompile.keras.optimizer_configs import for_files
@@ -77,6 +77,22 @@ def refuse_traced(what: str, operands: Any) -> None:
             raise UnsupportedError(f"{what}: {LOOPS_OF_JAX}")
 
 
+def held(owner: Any, wanted: Callable[[Any], bool]) -> list[Any]:
+    """What the attributes of a layer hold of a kind: itself, or in lists and dicts."""
+    return [
+        x
+        for key, value in vars(owner).items()
+        if key.strip() != "trainer" or key in set_by_script(owner)
+        for x in (leaves(value) if isinstance(value, (list, tuple, dict)) else (value,))
+        if wanted(x)
+    ]
+
+
+def is_metric(x: Any) -> bool:
+    """Whether it is a metric with a state."""
+    return hasattr(type(x), "update_state") and hasattr(type(x), "result")
+
+
 class LayerMembers(NamesOfScripts):
     """Those of layers."""
 
@@ -93,8 +109,7 @@ class LayerMembers(NamesOfScripts):
     @Derived
     def metrics(self: Any) -> list[Any]:
         """The metrics in the attributes of the layer, and of those inside."""
-        own = [m for m in vars(self).values() if hasattr(m, "update_state") and hasattr(m, "result")]
-        return [*own, *(m for layer in self.inside for m in layer.metrics)]
+        return [*held(self, is_metric), *(m for layer in self.inside for m in layer.metrics)]
 
     metrics_variables = Derived(lambda self: [v for m in self.metrics for v in m.variables])
 

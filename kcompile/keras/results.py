@@ -6,15 +6,18 @@ Nothing is traced but a function of the user's own, of which a call alone tells 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import metrics
+from kcompile.keras.editions import edition
 from kcompile.keras.losses import Loss
 from kcompile.keras.metric import keeps_state
+from kcompile.keras.newer_members import held, is_metric
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.errors import ModelError, describe
@@ -60,12 +63,42 @@ def keys_of(metric: Any, name: str, label: TensorType, output: TensorType) -> li
 
 def kept_shape(metric: Any, name: str, value: Tensor) -> tuple[int, ...] | None:
     """The shape of what a metric's state gives, which is reported as it is; None for what is averaged."""
-    if not keeps_state(metric):
-        return None
+    return fixed_shape(name, value) if keeps_state(metric) else None
+
+
+def fixed_shape(name: str, value: Tensor) -> tuple[int, ...]:
+    """The shape of what a metric's state gives. Raises ModelError where it follows from the batch."""
     if any(isinstance(size, Batch) for size in value.shape):
         wanted = "a result of sizes that are known"
         raise ModelError(describe(f"metric {name!r}", wanted, str(value.type)))
     return tuple(int(size) for size in value.shape)
+
+
+def bearers(model: Any) -> list[Any]:
+    """The model and the layers inside, in the order in which the metrics that they hold are told. In Keras 3
+    a model inside another keeps to itself what it holds, but not what its layers do."""
+
+    def all_of(layer: Any) -> Iterator[Any]:
+        yield layer
+        for inner in layer.inside:
+            yield from all_of(inner)
+
+    if not edition(model.vintage).operations:
+        found = list(all_of(model))
+    else:
+        found, left = [model], deque(model.inside)
+        while left:
+            layer = left.popleft()
+            left.extendleft(layer.inside)
+            found += [] if hasattr(layer, "own_steps") else all_of(layer)
+    return list({id(layer): layer for layer in found}.values())
+
+
+def held_by(layer: Any) -> list[Any]:
+    """The metrics with a state that a layer reports: since tf.keras all in its attributes, before those that
+    it gave to add_metric."""
+    every = held(layer, is_metric) if edition(layer.vintage).eager else layer.told_metrics
+    return list({id(metric): metric for metric in every}.values())
 
 
 def reports_loss(loss: Loss | None, prefix: str, losses: Sequence[Loss | None], meaning: Semantics) -> bool:

@@ -246,6 +246,15 @@ class Semantics:
     # What binary accuracy compares: the output rounded, or whether it is above the threshold. Keras 2:
     # metrics.py, binary_accuracy.
     binary_accuracy: Literal["rounded", "threshold"]
+    # Whether it gives a value for each element, or the mean over the last axis. Keras 3:
+    # accuracy_metrics.py, binary_accuracy.
+    binary_accuracy_of: Literal["last axis", "elements"]
+    # What metrics.Mean counts: elements of all batches, or samples, each with the mean of its elements.
+    # Keras 2.3: metrics.py, Reduce; tf_keras: base_metric.py, Reduce; Keras 3: reduction_metrics.py.
+    means_count: Literal["elements", "samples"]
+    # When train_on_batch and test_on_batch begin values over several batches anew (reset_metrics): with the
+    # batch, or after it. Keras 2.3 and tf_keras: training.py, train_on_batch.
+    batch_metrics_reset: Literal["after", "before"]
     # The sign of the metric "cosine_proximity". Keras 2.2: metrics.py has the loss; 2.3: cosine_proximity.
     cosine_proximity: Literal["minus", "plus"]
     # The name of a metric given as text: that text (of a class, in tf_keras: the name of its object), or
@@ -415,6 +424,9 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "mask_weighs_states": (False, True, True, True, False),
     "accuracy_by": ("loss", "loss", "shapes", "shapes", "shapes"),
     "binary_accuracy": ("rounded", "rounded", "threshold", "threshold", "threshold"),
+    "binary_accuracy_of": (*["last axis"] * 4, "elements"),
+    "means_count": (*["elements"] * 4, "samples"),
+    "batch_metrics_reset": ("after", "after", "before", "before", "after"),
     "cosine_proximity": ("minus", "plus", "plus", "plus", "plus"),
     "metric_names": ("own", "own", "given function", "given function", "given"),
     "weighted_prefix": ("always", "always", "if taken", "if taken", "if taken"),

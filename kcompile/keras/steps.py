@@ -24,10 +24,10 @@ from kcompile.keras.editions import edition
 from kcompile.keras.explain import explained
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.metric import Metric
-from kcompile.keras.names_of_scripts import set_by_script
-from kcompile.keras.newer_members import ModelMembers
+from kcompile.keras.newer_members import ModelMembers, held, is_metric
 from kcompile.keras.operands import leaves
 from kcompile.keras.optimizer import Optimizer
+from kcompile.keras.results import bearers
 from kcompile.keras.settings import floatx, running
 from kcompile.keras.step_data import Signature, check_pairs, taken, unpacked
 from kcompile.keras.tensors import Variable
@@ -185,7 +185,7 @@ class Steps:
     def own_optimizers(self) -> list[Optimizer]:
         """That of `compile`, and those in attributes."""
         given = (self.trainer.arguments or {}).get("optimizer")
-        found = [given, *_held(self, Optimizer)]
+        found = [given, *held(self, lambda x: isinstance(x, Optimizer))]
         return list({id(o): o for o in found if o is not None}.values())
 
     # ---- metrics
@@ -212,8 +212,7 @@ class Steps:
             one = self.counts_losses
             own = [compiled.metrics] if one and compiled.metrics.any else compiled.metrics.metrics
             found += own
-        found += _held(self, Metric)
-        found += [m for layer in self._layers if not isinstance(layer, Steps) for m in _held(layer, Metric)]
+        found += [m for layer in bearers(self) for m in held(layer, is_metric)]
         return list({id(m): m for m in found}.values())
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -322,24 +321,6 @@ def _samples(x: Any) -> Tensor | float:
     """The number of samples of the first tensor in a structure."""
     first = next(t for t in leaves(x) if isinstance(t, Tensor))
     return ops.count(first, [0])
-
-
-def _held(owner: Any, kind: type) -> list[Any]:
-    """What attributes hold of a kind: itself, or in lists and dicts."""
-    return [
-        x
-        for key, value in vars(owner).items()
-        if key.strip() != "trainer" or key in set_by_script(owner)
-        for x in _leaves_of(value)
-        if isinstance(x, kind)
-    ]
-
-
-def _leaves_of(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple, dict)):
-        yield from leaves(value)
-    else:
-        yield value
 
 
 # ---------------------------------------------------------------- tracing

@@ -79,7 +79,7 @@ class Traced:
 class Trace:
     """Layers being traced into a graph.
 
-    added_metrics: what layers report by name, first the own_metrics of the model's own `call`. training:
+    added_metrics: what layers report by name, and which layer it was; None outside of `call`. training:
     layers behave as in training. frozen: updates of variables are left out, because the layer or a model
     around it is not trainable. losses: scalars to be added to the loss. captured: the front end's variable
     behind each variable of the graph, by its name there; names: the other way round. masks: of values that
@@ -100,8 +100,7 @@ class Trace:
         self.training = training
         self.frozen = False
         self.losses: list[Tensor] = []
-        self.added_metrics: list[tuple[str, Tensor]] = []
-        self.own_metrics = 0
+        self.added_metrics: list[tuple[Any, str, Tensor]] = []
         self.captured: dict[str, Variable] = {}
         self.names: dict[Variable, str] = {}
         self.masks: dict[Value, Tensor] = {}
@@ -391,7 +390,11 @@ def trace_given(layers: Sequence[Any], trace: Trace, values: Mapping[KerasTensor
         losses = [loss for loss, behind in layer.given_losses if mine(behind)]
         trace.losses += [in_one(x, layer.semantics) for x in emit(trace.graph, losses, values)]
         for name, value in layer.given_metrics:
-            trace.added_metrics.append((name, *emit(trace.graph, [value], values)))
+            (found,) = emit(trace.graph, [value], values)
+            if hasattr(found, "counted_by"):
+                layer.add_metric(found)
+            else:
+                trace.added_metrics.append((None, name, found))
         for (variable, value), behind in layer.given_updates if trace.training and not trace.frozen else ():
             if mine(behind):
                 made = emit(trace.graph, [value], values)[0] if hasattr(value, "node") else value

@@ -102,6 +102,7 @@ class Trainer(OfData):
         self._objects: Objects = {}  # metrics that `compile` was given by name or class
         self._compared = False  # what is trained now, with what was at `compile`
         self._running: loops.Averages | None = None  # over batches, see `batch`
+        self._latest: tuple[int, Array] | None = None  # the samples and results of the batch that began them
         self._passed = False  # whether states of metrics are those of a pass over data, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
         self.compiled_steps: CompiledSteps | None = None
@@ -212,11 +213,12 @@ class Trainer(OfData):
         every = (
             m for each in zip(found.metrics, found.weighted_metrics) for several in each for m in several
         )
-        return list({id(m): m for m in every if keeps_state(m)}.values())
+        kept = {id(m): m for m in every if keeps_state(m)}
+        return [*kept.values(), *graphs.held_states(self.model)]
 
     def reset_states(self) -> None:
         """Begin the states of metrics anew, as an epoch or a pass begins."""
-        self._passed = True
+        self._passed, self._running, self._latest = True, None, None
         for metric in self.states:
             reset(metric)
 
@@ -244,14 +246,18 @@ class Trainer(OfData):
         self.adapter.size(n, n)
         engine = self.engines.found() or self.engines.needed()
         report = self._report or self.report(entry)
-        if report.kept and self._passed:
+        before = reset and self._resets_before
+        if report.kept and (self._passed or before):
             self._reset_after_batches()
         results = engine.run(entry, n, arrays)[0]
-        if self._running is None and reset:
+        if before:
+            self._running, self._latest = None, (n, results.copy())
+            values = report.values(results)
+        elif self._running is None and reset:
             values = report.values(results)
         else:
             values = self._over_batches(n, results, reset)
-        if report.kept and reset:
+        if report.kept and reset and not before:
             self._reset_after_batches()
         if by_name:
             return report.named(values)
@@ -263,12 +269,13 @@ class Trainer(OfData):
         """The same by a step of the model's own."""
         data = tuple(map(whole, (x, y, sample_weight)))
         arrays, n = self.model.see(entry, weighted(packed(*data), class_weight))
-        if self._passed:
+        before = self._resets_before
+        if reset if before else self._passed:
             self._reset_after_batches()
         results = self.engines.needed().run(entry, n, arrays)[0]
         report = self.report(entry)
         values = report.values(results)
-        if reset:
+        if reset and not before:
             self._reset_after_batches()
         if by_name:
             return report.named(values)
@@ -287,6 +294,11 @@ class Trainer(OfData):
                 stacklevel=4,
             )
 
+    @property
+    def _resets_before(self) -> bool:
+        """Whether values over several batches begin anew with the batch that asks for it, not after it."""
+        return self.model.semantics.batch_metrics_reset == "before"
+
     def _reset_after_batches(self) -> None:
         """Begin the states of metrics anew, where single batches do so: not of layers, of Keras 2.2."""
         self._passed = False
@@ -297,13 +309,15 @@ class Trainer(OfData):
     def _over_batches(self, n: int, results: Array, reset: bool) -> list[Any]:
         """The values over the batches since they were last reset, and this one."""
         running = self._running or loops.Averages(self.report("test"))
+        if self._running is None and self._latest is not None:
+            running.add(self._latest[0], self._latest[0], self._latest[1].reshape(1, -1))
         running.add(n, n, results.reshape(1, -1))
         self._running = None if reset else running
         return running.values()
 
     def reset_metrics(self) -> None:
         """Begin values over several batches anew."""
-        self._running = None
+        self._running = self._latest = None
         if self.arguments is not None and (self.model.built or self.owns("train")):
             self._reset_after_batches()
 

@@ -254,6 +254,36 @@ def binary_accuracy(kit: Kit) -> Any:
     return [float(model.test_on_batch(x, np.array([[1.0], [1.0], [0.0], [0.0]]))[1])]
 
 
+@case({"last axis": [0.5], "elements": [0.0, 1.0]}, live=False)
+def binary_accuracy_of(kit: Kit) -> Any:
+    """Of one that agrees and one that does not."""
+    if kit.old:
+        return [0.5]  # its functions are of graphs
+    labels, scores = np.array([[1.0, 1.0]], np.float32), np.array([[0.2, 0.8]], np.float32)
+    return np.ravel(kit.keras.metrics.binary_accuracy(labels, scores)).tolist()
+
+
+@case({"elements": [3.0], "samples": [2.5]}, live=False)
+def means_count(kit: Kit) -> Any:
+    """Of a sample of 1 and one of two 4s."""
+    if kit.old:
+        return [3.0]  # 2.3.1 alone has it, whose metrics are tensors of a session
+    metric = kit.keras.metrics.Mean()
+    metric.update_state(np.array([[1.0]]))
+    metric.update_state(np.array([[4.0, 4.0]]))
+    return [float(metric.result())]
+
+
+@case({"after": [4.0], "before": [2.5]}, live=False)
+def batch_metrics_reset(kit: Kit) -> Any:
+    """The loss of a second batch that does not begin anew, after 1."""
+    if kit.old or hasattr(kit.keras, "ops"):
+        return [4.0]  # 2.2 and 3 have no such argument
+    model = linear(kit)
+    model.test_on_batch(ONES, ONES * 0)
+    return [number(model.test_on_batch(ONES * 2, ONES * 0, reset_metrics=False))]
+
+
 @case({"minus": [-0.6], "plus": [0.6]})
 def cosine_proximity(kit: Kit) -> Any:
     x = kit.layers.Input((2,))
