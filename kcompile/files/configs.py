@@ -167,8 +167,8 @@ def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _without_keys(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, list[str]]]:
-    """The configuration with inputs and outputs as lists, and the keys of those that are dicts of tensors,
-    which are in the order of their keys."""
+    """The configuration with inputs and outputs as lists, and the keys of those that are dicts of tensors:
+    inputs are in the order of their keys, outputs in that of the dict."""
     listed, keys = dict(config), {}
     for kind in ("input", "output"):
         given = config.get(f"{kind}_layers")
@@ -179,8 +179,8 @@ def _without_keys(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[st
                 isinstance(place, list) and place and isinstance(place[0], str) for place in given.values()
             )
         ):
-            keys[f"{kind}_keys"] = sorted(given)
-            listed[f"{kind}_layers"] = [given[key] for key in sorted(given)]
+            keys[f"{kind}_keys"] = list(given) if kind == "output" else sorted(given)
+            listed[f"{kind}_layers"] = [given[key] for key in keys[f"{kind}_keys"]]
     return listed, keys
 
 

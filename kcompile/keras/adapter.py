@@ -51,7 +51,7 @@ class Feeds:
                 k,
             )
             for k, (name, kind, loss, output) in enumerate(
-                zip(model.output_names, graphs.label_types(model, outputs), resolved.losses, outputs)
+                zip(model.output_labels, graphs.label_types(model, outputs), resolved.losses, outputs)
             )
             if kind is not None
         )
@@ -166,19 +166,19 @@ class Adapter:
         model = self._model
         arrays, n = self.inputs(x)
         if model.trainer.target_tensors is not None:
-            held = held_labels(model.trainer.target_tensors, model.output_names)
-            y = with_held(y, held, model.output_names)
+            held = held_labels(model.trainer.target_tensors, model.output_labels)
+            y = with_held(y, held, model.output_labels)
         lengths = lengths_of(model, arrays)
         self._adopt_labels(y, lengths)
         self._adopt_weights(sample_weight, lengths)
         targets = self.feeds(lengths).targets
-        labels = standardize.labels(y, targets, model.output_names)
+        labels = standardize.labels(y, targets, model.output_labels)
         counts = {f"input {s.name!r}": len(a) for s, a in zip(self.feeds(lengths).inputs, arrays)}
         counts.update((f"labels of {t.spec.name!r}", len(a)) for t, a in zip(targets, labels))
         if standardize.common(counts) < 1:
             raise InputError(describe("data", "at least one sample, as a loss is a mean over them", "none"))
         weights = standardize.sample_weights(
-            sample_weight, class_weight, targets, labels, n, model.output_names, model.semantics
+            sample_weight, class_weight, targets, labels, n, model.output_labels, model.semantics
         )
         return [*arrays, *labels, *weights], n
 
@@ -218,7 +218,7 @@ class Adapter:
         if y is None or not (sees or any(t.any_shape for t in targets)):
             return
         names = [t.spec.name for t in targets]
-        given = standardize.by_name(y, names, "output", among=self._model.output_names)
+        given = standardize.by_name(y, names, "output", among=self._model.output_labels)
         for value, t in zip(given, targets):
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
@@ -236,7 +236,7 @@ class Adapter:
             return
         targets, ranks = self.feeds(lengths).targets, graphs.compile_arguments(model).weight_ranks
         names = [t.spec.name for t in targets]
-        given = standardize.by_name(sample_weight, names, "output", True, model.output_names)
+        given = standardize.by_name(sample_weight, names, "output", True, model.output_labels)
         for value, t in zip(given, targets):
             rank = 1 if value is None else standardize.weight_rank(value, t)
             if rank > ranks[t.index]:

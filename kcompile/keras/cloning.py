@@ -180,6 +180,7 @@ class _Cloning:
         given: list[Any] = [
             (x[0] if len(x) == 1 else x) if k is None else dict(zip(k, x)) for k, x in zip(keys, ends)
         ]
+        given[1] = model.trainer.in_order(given[1])
         make: Any = type(model) if _takes_tensors(type(model)) else Model
         return make(*given, name=model.name, vintage=model.vintage)
 

@@ -31,7 +31,7 @@ def named_outputs(model: Any, y_pred: Any) -> dict[str, Tensor]:
     if isinstance(y_pred, Mapping):
         return {str(key): tensor(y_pred[key]) for key in sorted(y_pred)}
     several = list(y_pred) if isinstance(y_pred, (list, tuple)) else [y_pred]
-    names = model.output_names if model.built else []
+    names = model.output_labels if model.built else []
     if len(names) != len(several):
         names = [f"output_{k + 1}" for k in range(len(several))]
     return dict(zip(names, map(tensor, several)))

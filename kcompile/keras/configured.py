@@ -27,6 +27,9 @@ class Configured:
     inputs: list[KerasTensor]
     outputs: list[KerasTensor]
     _layers: list[Layer]
+    trainer: Any
+    input_keys: tuple[str, ...] | None
+    output_keys: tuple[str, ...] | None
 
     def get_config(self) -> dict[str, Any]:
         """Layers with the calls they are in, as Keras 2 writes it. `from_config` reads it."""
@@ -55,17 +58,24 @@ class Configured:
             **self._own_config(),
             "layers": entries,
             "input_layers": [place(x) for x in self.inputs],
-            "output_layers": [place(y) for y in self.outputs],
+            "output_layers": [place(y) for y in self._by_key().values()],
         }
 
     def _own_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.dtype_policy.name != DEFAULT_POLICY:
             config["dtype"] = self.dtype_policy.name
-        for key in ("input_keys", "output_keys"):
-            if getattr(self, key) is not None:
-                config[key] = list(getattr(self, key))
+        if self.input_keys is not None:
+            config["input_keys"] = list(self.input_keys)
+        if self.output_keys is not None:
+            config["output_keys"] = list(self._by_key())
         return config if self.vintage == settings.vintage() else {**config, "vintage": self.vintage}
+
+    def _by_key(self) -> dict[Any, Any]:
+        """The outputs in the order in which the model gives them, by the keys of a dict or by numbers."""
+        keys = range(len(self.outputs)) if self.output_keys is None else self.output_keys
+        found: dict[Any, Any] = self.trainer.in_order(dict(zip(keys, self.outputs)))
+        return found
 
     def _node_numbers(self) -> dict[int, int]:
         """Numbers of nodes among those of this model; a model inside starts at 1, after its own."""

@@ -27,9 +27,11 @@ class CalledArray(EagerArray):
 
 
 def as_eager(found: Any, vintage: str) -> Any:
-    """An array, or a list or dict of them, as a call in this vintage gives it."""
+    """An array, or a list, tuple or dict of them, as a call in this vintage gives it."""
     if not edition(vintage).eager:
         return found
     if isinstance(found, dict):
         return {key: a.view(EagerArray) for key, a in found.items()}
-    return [a.view(EagerArray) for a in found] if isinstance(found, list) else found.view(EagerArray)
+    if isinstance(found, (list, tuple)):
+        return type(found)(a.view(EagerArray) for a in found)
+    return found.view(EagerArray)

@@ -31,7 +31,6 @@ from kcompile.keras.engine import (
     in_graph,
     is_integer,
     one_or_list,
-    unique,
 )
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.inputs import Input, InputLayer
@@ -44,6 +43,7 @@ from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operands import here, map_leaves
 from kcompile.keras.operators import identity
+from kcompile.keras.outputs import Outputs, form_of, keys_of
 from kcompile.keras.prelude import Prelude, prelude_of
 from kcompile.keras.saving import Saving
 from kcompile.keras.settings import snake_case
@@ -58,7 +58,7 @@ from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type: ignore[override]
+class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer):  # type: ignore[override]
     """A graph of layers from `inputs` to `outputs`: tensors, lists of them, or dicts.
 
     Those of a dict are in the order of its keys, which are then the names of inputs or outputs, and outputs
@@ -68,7 +68,6 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
     """
 
     input_keys: tuple[str, ...] | None = None
-    output_keys: tuple[str, ...] | None = None
     computes_in_dtype = False
     takes_mask = True
     calls_as_written = False  # whether calls are told of training what they say in every vintage
@@ -95,7 +94,8 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         self._begin(name, kwargs)
         if self.subclassed:
             return
-        self.input_keys, self.output_keys = _keys(inputs, "inputs"), _keys(outputs, "outputs")
+        self.input_keys, self.output_keys = keys_of(inputs, "inputs"), keys_of(outputs, "outputs")
+        self.gives = form_of(outputs)
         given = [
             as_list(value) if keys is None else [value[key] for key in keys]
             for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))
@@ -278,17 +278,6 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         return as_list(found if self.output_keys is None else [found[key] for key in self.output_keys])
 
     @property
-    def output_names(self) -> list[str]:
-        """Names of the layers the outputs come from; the second of a layer gets "_1" behind it. Of a dict,
-        its keys."""
-        if self.output_keys is not None:
-            return list(self.output_keys)
-        names: list[str] = []
-        for y in self.outputs:
-            names.append(unique(y.name, set(names)))
-        return names
-
-    @property
     def input(self) -> Any:
         self._need_inputs("input")
         return (
@@ -308,7 +297,9 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
     @property
     def output_shape(self) -> Any:
         self._need_inputs("output_shape")
-        return one_or_list([y.shape for y in self.outputs])
+        shapes = [y.shape for y in self.outputs]
+        style = edition(self.vintage)
+        return self.trainer.packed(shapes) if style.eager and not style.operations else one_or_list(shapes)
 
     @property
     def batch_size(self) -> int | None:
@@ -372,8 +363,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         if values and all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in values):
             if isinstance(inputs, Mapping):
                 inputs = one_or_list(by_name(inputs, self.input_names, "input"))
-            found = super().__call__(inputs, **arguments)
-            return found if self.output_keys is None else dict(zip(self.output_keys, as_list(found)))
+            return self.trainer.packed(as_list(super().__call__(inputs, **arguments)))
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
             raise UnsupportedError(
@@ -394,9 +384,9 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
             self.build_for_data(inputs)
         if training and edition(self.vintage).eager:  # moving statistics move
             found = as_list(self._now([np.asarray(x) for x in values], single, {"training": True}))
-            return one_or_list(found) if self.output_keys is None else dict(zip(self.output_keys, found))
+            return self.trainer.packed(found)
         model = self._as_called(bool(training)) if apart else self
-        return as_eager(model.predict_on_batch(inputs), self.vintage)
+        return as_eager(self.trainer.in_order(model.predict_on_batch(inputs)), self.vintage)
 
     def _as_called(self, training: bool) -> Model:
         """A model that is a call of this one, over the same weights and random numbers."""
@@ -575,15 +565,6 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
                 "the first layer an input_shape, call build, or fit it first"
             )
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
-
-
-def _keys(value: Any, what: str) -> tuple[str, ...] | None:
-    """The keys of a dict of tensors, sorted as in Keras; None for what is no dict. Raises ModelError."""
-    if not isinstance(value, Mapping):
-        return None
-    if not value or not all(isinstance(key, str) for key in value):
-        raise ModelError(describe(f"Model: {what}", "a dict of tensors by name", repr(dict(value))))
-    return tuple(sorted(value))
 
 
 def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:

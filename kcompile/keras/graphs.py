@@ -148,7 +148,7 @@ def trace(model: Any, entry: str, lengths: Any = ()) -> Traced:
 def _predict(model: Any, lengths: Lengths) -> Trace:
     """Inputs by their names, outputs by theirs; layers as in inference."""
     trace, outputs = _forward(model, "predict", False, lengths)
-    trace.graph.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
+    trace.graph.outputs = {name: y.value for name, y in zip(model.output_labels, outputs)}
     trace.graph.updates = _kept(model, trace)
     trace.count_draws()
     return trace
@@ -228,7 +228,7 @@ def reported(model: Any, lengths: Lengths = ()) -> Results:
     of_losses: list[Label] = []
     of_metrics: list[Label] = []
     shapes: list[tuple[int, ...] | None] = []
-    for k, (name, kind) in enumerate(zip(model.output_names, label_types(model, types))):
+    for k, (name, kind) in enumerate(zip(model.result_names, label_types(model, types))):
         if kind is None:
             continue
         prefix = f"{name}_" if len(types) > 1 else ""
@@ -245,6 +245,17 @@ def reported(model: Any, lengths: Lengths = ()) -> Results:
     order = arranged(of_losses, of_metrics, len(types), meaning)
     found = [*[None] * len(of_losses), *shapes]
     return _report(model, ((name, found[place]) for place, name in order))
+
+
+def names_of_losses(model: Any) -> list[str]:
+    """The names of the losses of several outputs, as they are reported."""
+    resolved, several = compile_arguments(model), len(model.outputs) > 1
+    prefixes = [f"{name}_" if several else "" for name in model.result_names]
+    return [
+        f"{prefix}loss"
+        for loss, prefix in zip(resolved.losses, prefixes)
+        if reports_loss(loss, prefix, resolved.losses, model.semantics)
+    ]
 
 
 def _adds_metrics(layer: Any) -> bool:
@@ -315,7 +326,7 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
     """The outputs that have labels; the graph gets inputs for the labels, then for the weights."""
     resolved = compile_arguments(model)
     kinds = label_types(model, [y.type for y in outputs])
-    seen = [(k, name) for k, name in enumerate(model.output_names) if kinds[k] is not None]
+    seen = [(k, name) for k, name in enumerate(model.output_labels) if kinds[k] is not None]
     labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name in seen}
     weights = {
         k: _input(trace, f"w:{name}", weight_type(resolved.weight_ranks[k], outputs[k].type))
@@ -324,7 +335,7 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
     return [
         Scored(
             name,
-            f"{name}_" if len(outputs) > 1 else "",
+            f"{model.result_names[k]}_" if len(outputs) > 1 else "",
             resolved.losses[k],
             resolved.loss_weights[k],
             resolved.metrics[k],
@@ -372,7 +383,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, kind))
     found = [*reported, *measures]
     order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), meaning)
-    return total, [*((name, found[place]) for place, name in order), *_of_layers(model, trace, kind)]
+    last = {name: found[place] for place, name in order}  # of outputs of one name, in Keras 3
+    return total, [*((name, last[name]) for _, name in order), *_of_layers(model, trace, kind)]
 
 
 def _of_layers(model: Any, trace: Trace, kind: str) -> Measures:

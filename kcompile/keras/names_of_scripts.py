@@ -15,11 +15,11 @@ NAMES = frozenset(
     adapters adds_metrics adopt attributes branches build_for called_losses called_on classes
     compile_arguments compiled_nodes compiled_steps consumers consumes counts emit engine ensure_built
     fed fed_names fixed_step flag flagged_weights functional given_losses given_metrics given_updates
-    has_steps has_weights infer_types input_tensor inside is_input label likely_shape listed
-    meets_samples named_errors nodes number on_arrays one_of operations own_optimizers own_steps
-    owned_layers parts policy positive positives prelude random_state runs see sides signature
-    state_variables structure_changed taken_over trace traced_step trainer twin use_engine varies
-    widened_for widened_to word written_call
+    gives has_steps has_weights infer_types input_tensor inside is_input label likely_shape listed
+    meets_samples named_errors nodes number on_arrays one_of operations output_labels own_optimizers
+    own_steps owned_layers parts policy positive positives prelude random_state result_names runs see
+    sides signature state_variables structure_changed taken_over told_metrics trace traced_step trainer
+    twin use_engine varies widened_for widened_to word written_call
     """.split()  # noqa: SIM905
 )
 _MARK = "_names_of_script"  # in an object: those that its script set

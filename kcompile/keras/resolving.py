@@ -27,7 +27,7 @@ Objects = dict[tuple[str, str, int], Any]  # metrics by argument, output and num
 
 def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -> CompileArguments:
     """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
-    names = list(model.output_names)
+    names = list(model.output_labels)
     found = [losses.as_loss(value) for value in per_output(arguments["loss"], names, "loss")]
     for name, loss in zip(names, found):
         if loss is not None and loss.reduction == "none":

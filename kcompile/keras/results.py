@@ -125,7 +125,8 @@ def arranged(
         if label.weighted and full in seen:
             full = f"{label.prefix}weighted_{label.name}"
         name = full
-        while name in seen:
+        shared = by_name and place < first  # losses of outputs of one name are told as the last of them
+        while name in seen and not shared:
             number += 1
             name = f"{full}_{number}"
         seen.add(name)

@@ -30,6 +30,7 @@ from kcompile.keras.lengths import wider
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.names_of_scripts import kept_for_us, set_by_script
 from kcompile.keras.operands import leaves
+from kcompile.keras.outputs import form_of
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -101,6 +102,14 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
         if self.output_keys is not None:
             return list(self.output_keys)
         return [f"output_{k + 1}" for k in range(len(self.outputs))]
+
+    @property
+    def output_labels(self) -> list[str]:
+        return self.output_names
+
+    @property
+    def result_names(self) -> list[str]:
+        return self.output_names
 
     @property
     def weights(self) -> list[Variable]:
@@ -259,6 +268,7 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
         if self.input_keys is not None:
             value = dict(zip(self.input_keys, inputs))
         found = self.call(value, **given)
+        self.gives = form_of(found)
         if not isinstance(found, Mapping):
             return as_list(found)
         self.output_keys = tuple(sorted(found))

@@ -28,6 +28,7 @@ from kcompile.keras.metric import Metric, keeps_state, reset
 from kcompile.keras.operands import map_leaves
 from kcompile.keras.optimizer_protocol import applies_itself
 from kcompile.keras.resolving import Objects, resolve_arguments
+from kcompile.keras.results import bearers, held_by
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import Signature, packed, weighted
@@ -53,6 +54,7 @@ class Trainable(Protocol):
     inputs: list[KerasTensor]
     outputs: list[KerasTensor]
     output_keys: tuple[str, ...] | None
+    gives: Any
     history: Any
     stop_training: bool
 
@@ -61,7 +63,7 @@ class Trainable(Protocol):
     @property
     def input_names(self) -> list[str]: ...
     @property
-    def output_names(self) -> list[str]: ...
+    def output_labels(self) -> list[str]: ...
     @property
     def trainable_weights(self) -> list[Variable]: ...
     @property
@@ -102,6 +104,7 @@ class Trainer(OfData):
         self._objects: Objects = {}  # metrics that `compile` was given by name or class
         self._compared = False  # what is trained now, with what was at `compile`
         self._running: loops.Averages | None = None  # over batches, see `batch`
+        self._met_data = False  # whether it was trained or evaluated since `compile`
         self._latest: tuple[int, Array] | None = None  # the samples and results of the batch that began them
         self._passed = False  # whether states of metrics are those of a pass over data, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
@@ -162,12 +165,12 @@ class Trainer(OfData):
         objects: Objects = {}
         if self.model.built and not self.owns("train"):
             resolved = resolve_arguments(self.model, arguments, objects)
-            held_labels(target_tensors, self.model.output_names)  # raises
+            held_labels(target_tensors, self.model.output_labels)  # raises
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.remove(self.training_changed)
         arguments["optimizer"].listeners.add(self.training_changed)
         self.arguments, self._resolved, self._objects = arguments, resolved, objects
-        self.target_tensors = target_tensors
+        self.target_tensors, self._met_data = target_tensors, False
         self.compiled_steps = CompiledSteps(self.model, arguments) if self.model.has_steps else None
         self.training_changed()
 
@@ -192,6 +195,19 @@ class Trainer(OfData):
         if self.owns("test"):
             return [metric.name for metric in self.model.metrics]
         return list(self.report("test", lengths).names)
+
+    def known_names(self) -> list[str]:
+        """The same as far as the model's Keras knows them: since tf.keras those of outputs' losses, and in
+        tf.keras all of `compile`, when there were data; in Keras 3 the metrics of `compile` are one."""
+        style = edition(self.model.vintage)
+        if not style.eager or self.owns("test") or (self._met_data and not style.operations):
+            return self.names()
+        given, told = self.arguments or {}, []
+        if given and style.operations:
+            chosen = any(given.get(key) is not None for key in ("metrics", "weighted_metrics"))
+            told = ["loss", *(["compile_metrics"] if chosen else [])]
+            told += graphs.names_of_losses(self.model) if self._met_data else []
+        return [*told, *(m.name for layer in bearers(self.model) for m in held_by(layer))]
 
     def report(self, entry: str, lengths: Lengths = ()) -> loops.Results:
         """What is reported: the loss, then the metrics; of a step of the model's own, what it returned for
@@ -218,7 +234,7 @@ class Trainer(OfData):
 
     def reset_states(self) -> None:
         """Begin the states of metrics anew, as an epoch or a pass begins."""
-        self._passed, self._running, self._latest = True, None, None
+        self._passed, self._running, self._latest, self._met_data = True, None, None, True
         for metric in self.states:
             reset(metric)
 
@@ -229,6 +245,7 @@ class Trainer(OfData):
     ) -> Any:
         """One step on one batch: the loss, or the list of all values, or a dict. reset: begin values over
         several batches anew after it."""
+        self._met_data = True
         if self.owns_for(entry, x):
             return self._own_batch(entry, x, y, sample_weight, class_weight, reset, by_name)
         if entry == "train" and not self._compared:
@@ -331,7 +348,7 @@ class Trainer(OfData):
             return self._no_samples(arrays)
         self.adapter.size(n, n)
         self._find_quick()
-        return self.packed(self.engines.needed().run("predict", n, arrays))
+        return self.predictions(self.engines.needed().run("predict", n, arrays))
 
     # ---- all data
 
@@ -474,7 +491,7 @@ class Trainer(OfData):
         outputs = feed.predict(callback_list)
         callback_list.end()
         self._find_quick()
-        return self.packed(outputs)
+        return self.predictions(outputs)
 
     # ---- parts of the above
 
@@ -483,13 +500,34 @@ class Trainer(OfData):
         if self.owns("predict"):
             values = iter(outputs)
             return map_leaves(lambda _: next(values), self.model.traced_step("predict").outputs)
-        keys = self.model.output_keys
-        return one_or_list(outputs) if keys is None else dict(zip(keys, outputs))
+        keys, gives = self.model.output_keys, self.model.gives
+        if keys is None:
+            return (
+                tuple(outputs)
+                if gives is tuple and edition(self.model.vintage).eager
+                else one_or_list(outputs)
+            )
+        return self.in_order(dict(zip(keys, outputs)))
+
+    def in_order(self, outputs: Any) -> Any:
+        """A dict of outputs in the order in which the model says them."""
+        gives = self.model.gives
+        ordered = isinstance(outputs, dict) and isinstance(gives, tuple) and set(gives) == outputs.keys()
+        return {key: outputs[key] for key in gives} if ordered else outputs
+
+    def predictions(self, outputs: Sequence[Any]) -> Any:
+        """What `predict` gives: as `packed`, but a dict in the order of its keys in Keras 3."""
+        found = self.packed(outputs)
+        if isinstance(found, dict) and not self.owns("predict") and edition(self.model.vintage).operations:
+            return {key: found[key] for key in sorted(found)}
+        return found
 
     def _no_samples(self, arrays: Sequence[Array]) -> Any:
         """The outputs for no samples."""
         kinds = graphs.output_types(self.model, lengths_of(self.model, arrays))
-        return self.packed(no_samples([spec_of(*named) for named in zip(self.model.output_names, kinds)]))
+        return self.predictions(
+            no_samples([spec_of(*named) for named in zip(self.model.output_labels, kinds)])
+        )
 
     def slicer(self, entry: str) -> loops.TimeSlicer:
         """How fast an entry was so far."""

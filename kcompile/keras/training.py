@@ -147,8 +147,9 @@ class Training(Steps, GeneratorMethods):
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of what evaluate and train_on_batch give: "loss", then the metrics."""
-        return self.trainer.names()
+        """Names of what evaluate and train_on_batch give, "loss", then the metrics, as far as they are known:
+        see `Trainer.known_names`."""
+        return self.trainer.known_names()
 
     # ---- one batch
 

@@ -52,7 +52,7 @@ def assert_agrees(
         raise AssertionError(f"the model has {len(got)} outputs, what it is compared with {len(right)}")
     problems = [
         f"output {name!r}: {message}"
-        for name, a, b in zip(compiled.model.output_names, got, right)
+        for name, a, b in zip(compiled.model.output_labels, got, right)
         if (message := difference(a, b, rtol, atol))
     ]
     if problems and isinstance(against, str):

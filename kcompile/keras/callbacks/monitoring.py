@@ -73,10 +73,10 @@ def goes_up(callback: Any, how: str) -> bool:
 
 def _metric_goes_up(model: Any, name: str) -> bool | None:
     """The same of a value that a model reports; None for what nobody knows of."""
-    if name in ("loss", *(f"{output}_loss" for output in model.output_names)):
+    if name in ("loss", *(f"{output}_loss" for output in model.result_names)):
         return False
     resolved = model.compile_arguments
-    for k, output in enumerate(model.output_names):
+    for k, output in enumerate(model.result_names):
         for metric in (*resolved.metrics[k], *resolved.weighted_metrics[k]):
             label = metric if isinstance(metric, str) else metrics.name_of(metric)
             if name in (label, f"{output}_{label}", f"weighted_{label}", f"{output}_weighted_{label}"):

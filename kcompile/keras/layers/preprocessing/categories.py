@@ -9,6 +9,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.editions import edition
 from kcompile.keras.layers.preprocessing.data import as_plain_array, batches
 from kcompile.keras.layers.preprocessing.encoding import Encoding, place_in, whole
 from kcompile_runtime.checks import finite
@@ -64,6 +65,11 @@ class Discretization(Encoding):
     """
 
     modes = ("int", "one_hot", "multi_hot", "count")
+
+    @property
+    def whole(self) -> str:  # type: ignore[override]
+        """The type of the numbers of bins: in tf.keras, and in Keras 3."""
+        return "int32" if edition(self.vintage).operations else "int64"
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.editions import edition
 from kcompile.keras.layers.preprocessing.data import Preprocessing
 from kcompile.keras.settings import dtype_name
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -25,7 +26,8 @@ class Encoding(Preprocessing):
 
     modes: tuple[str, ...] = MODES
     whole = "int32"  # the type of numbers in the mode "int"
-    whole_vectors = True  # whether vectors are of a type of whole numbers that the layer is given
+    output_mode = "int"
+    looks_up = False  # whether vectors are whole numbers in Keras 3, where it is called on arrays
 
     def __init__(self, dtype: Any = None, **kwargs: Any) -> None:
         """dtype: of the vectors, or, in the mode "int", of the numbers."""
@@ -34,6 +36,14 @@ class Encoding(Preprocessing):
         given = None if dtype is None else dtype_name(dtype)
         self.whole_dtype = given if isinstance(given, str) and given in ("int32", "int64") else None
         super().__init__(dtype=dtype if self.whole_dtype is None else None, **kwargs)
+
+    def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        """What Keras 3 gives of arrays is of 32 bits, and of lookups of whole numbers: Keras 3 on JAX."""
+        found = super().__call__(inputs, **arguments)
+        if not isinstance(found, np.ndarray) or not edition(self.vintage).operations:
+            return found
+        vectors = self.looks_up and self.output_mode in ("one_hot", "multi_hot", "count")
+        return found.astype("int32") if vectors or found.dtype == "int64" else found
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -58,7 +68,7 @@ class Encoding(Preprocessing):
     @property
     def vector_dtype(self) -> str:
         """The type of the vectors."""
-        return (self.whole_dtype if self.whole_vectors else None) or self.float_dtype
+        return self.whole_dtype or self.float_dtype
 
     def encoded(self, places: Tensor, mode: str, depth: int, weights: Tensor | None = None) -> Tensor:
         """Whole numbers in the form of a mode. depth: how many categories there are. weights: of each number,

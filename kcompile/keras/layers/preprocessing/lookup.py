@@ -13,6 +13,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import hashes
+from kcompile.keras.editions import edition
 from kcompile.keras.layers.preprocessing.data import as_plain_array, batches
 from kcompile.keras.layers.preprocessing.encoding import Encoding, place_in
 from kcompile.keras.layers.preprocessing.on_arrays import OnArrays, salt_of, texts
@@ -33,7 +34,15 @@ class _Lookup(Encoding):
     """
 
     whole = "int64"
-    whole_vectors = False
+    looks_up = True
+    tokens_type: str | None = None  # of tokens that are numbers
+
+    @property
+    def vector_dtype(self) -> str:
+        """Of whole numbers where tf.keras is told so, but for weights."""
+        told = self.whole_dtype not in (None, self.tokens_type)
+        of_floats = edition(self.vintage).operations or self.output_mode == "tf_idf" or not told
+        return self.float_dtype if of_floats else super().vector_dtype
 
     def __init__(
         self,
@@ -307,11 +316,11 @@ class _Lookup(Encoding):
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """The places of each sample as a vector: "multi_hot", "count" or "tf_idf"."""
-        made = np.zeros((len(rows), self.depth), self.float_dtype)
+        made = np.zeros((len(rows), self.depth), self.vector_dtype)
         for counts, row in zip(made, rows):
             counts += np.bincount([p for p in row if p >= 0], minlength=self.depth)
         if self.output_mode == "multi_hot":
-            return np.minimum(made, 1.0)
+            return np.minimum(made, 1)
         return made if self._idf is None else made * self.idf_weights.astype(made.dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -329,6 +338,7 @@ class IntegerLookup(_Lookup, OnArrays):
     without such places they are an error of the run."""
 
     takes_texts = False
+    tokens_type = "int64"
     takes = "its hashes of 64 bits are computed of arrays, and have no place in a compiled graph"
 
     def __init__(

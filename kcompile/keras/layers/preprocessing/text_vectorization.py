@@ -42,6 +42,8 @@ class TextVectorization(Encoding, OnArrays):
     where split is None, in Keras 3. The others are those of StringLookup.
     """
 
+    looks_up = True
+
     def __init__(
         self,
         max_tokens: int | None = None,
