@@ -372,7 +372,7 @@ DEFAULTS = """
     model = Sequential([Dense(1, input_shape=(2,))])
     model.compile('sgd', 'mse', metrics=['accuracy'])
     print(LSTM(3).get_config()["recurrent_activation"], GRU(3).reset_after, Dense(1).name,
-          model.metrics_names)
+          model.trainer.names())
     """
 
 

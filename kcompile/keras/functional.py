@@ -287,7 +287,7 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
     @property
     def output(self) -> Any:
         self._need_inputs("output")
-        return self.trainer.packed(self.outputs)
+        return self.trainer.formed(self.outputs)
 
     @property
     def input_shape(self) -> Any:
@@ -299,7 +299,7 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
         self._need_inputs("output_shape")
         shapes = [y.shape for y in self.outputs]
         style = edition(self.vintage)
-        return self.trainer.packed(shapes) if style.eager and not style.operations else one_or_list(shapes)
+        return self.trainer.formed(shapes) if style.eager and not style.operations else one_or_list(shapes)
 
     @property
     def batch_size(self) -> int | None:
@@ -363,7 +363,7 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
         if values and all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in values):
             if isinstance(inputs, Mapping):
                 inputs = one_or_list(by_name(inputs, self.input_names, "input"))
-            return self.trainer.packed(as_list(super().__call__(inputs, **arguments)))
+            return self.trainer.formed(as_list(super().__call__(inputs, **arguments)))
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
             raise UnsupportedError(
@@ -384,7 +384,7 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
             self.build_for_data(inputs)
         if training and edition(self.vintage).eager:  # moving statistics move
             found = as_list(self._now([np.asarray(x) for x in values], single, {"training": True}))
-            return self.trainer.packed(found)
+            return self.trainer.formed(found)
         model = self._as_called(bool(training)) if apart else self
         return as_eager(self.trainer.in_order(model.predict_on_batch(inputs)), self.vintage)
 

@@ -27,10 +27,11 @@ class Outputs:
     @property
     def output_names(self) -> list[str]:
         """Names of the layers the outputs come from; the second of a layer gets "_1" behind it, but in Keras
-        3."""
-        if edition(self.vintage).operations:
+        3. In Keras 2, which has no dicts of outputs, the keys of one."""
+        style = edition(self.vintage)
+        if style.operations:
             return [y.name for y in self.outputs]
-        return distinct_names(self.outputs)
+        return distinct_names(self.outputs) if style.eager else self.output_labels
 
     @property
     def output_labels(self) -> list[str]:

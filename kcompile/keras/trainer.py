@@ -496,18 +496,19 @@ class Trainer(OfData):
     # ---- parts of the above
 
     def packed(self, outputs: Sequence[Any]) -> Any:
-        """Outputs as the model gives them: one, a list, or a dict."""
+        """Outputs as `predict_on_batch` gives them."""
         if self.owns("predict"):
             values = iter(outputs)
             return map_leaves(lambda _: next(values), self.model.traced_step("predict").outputs)
-        keys, gives = self.model.output_keys, self.model.gives
-        if keys is None:
-            return (
-                tuple(outputs)
-                if gives is tuple and edition(self.model.vintage).eager
-                else one_or_list(outputs)
-            )
-        return self.in_order(dict(zip(keys, outputs)))
+        return self.formed(outputs)
+
+    def formed(self, outputs: Sequence[Any]) -> Any:
+        """Outputs as a call of the model gives them: one, a list, a tuple, or a dict in its own order."""
+        keys = self.model.output_keys
+        if keys is not None:
+            return self.in_order(dict(zip(keys, outputs)))
+        a_tuple = self.model.gives is tuple and edition(self.model.vintage).eager
+        return tuple(outputs) if a_tuple else one_or_list(outputs)
 
     def in_order(self, outputs: Any) -> Any:
         """A dict of outputs in the order in which the model says them."""

@@ -203,7 +203,7 @@ def test_a_result_may_be_an_array_or_a_dict(capsys: pytest.CaptureFixture[str]) 
 
     model = model_of(metrics=[Sums(), Both()], vintage="keras3")
     expected = [Y.sum(), model.predict(X).sum()]
-    assert model.metrics_names == ["loss", "sums", "labels", "outputs"]
+    assert model.trainer.names() == ["loss", "sums", "labels", "outputs"]
     found = model.evaluate(X, Y, batch_size=4, verbose=0, return_dict=True)
     np.testing.assert_allclose(found["sums"], expected, rtol=1e-6)
     np.testing.assert_allclose([found["labels"], found["outputs"]], expected, rtol=1e-6)

@@ -37,7 +37,11 @@ def check(model):
 def test_prediction_clones_and_configurations():
     model = made()
     check(model)
-    assert model.input_names == ["u", "v"] and model.output_names == ["c", "z"]
+    assert (
+        model.input_names == ["u", "v"]
+        and model.output_names == ["b", "a"]
+        and model.output_labels == ["c", "z"]
+    )
     assert list(model.input) == ["u", "v"] and list(model.output) == ["c", "z"]
     check(clone_model(model))
     assert {k: v.shape for k, v in model.predict({"u": U[:0], "v": V[:0]}).items()} == {

@@ -383,7 +383,7 @@ def test_metrics_of_an_output_without_a_loss():
         ("keras3", ["loss", "a_mae", "b_accuracy"]),
     ):
         model = two(vintage, **given)
-        assert model.metrics_names == names
+        assert model.trainer.names() == names
         found = model.evaluate(X, [X[:, :1], CLASSES], verbose=0)
         hits = (model.predict(X)[1].argmax(1) == CLASSES).mean()
         assert found[-1] == pytest.approx(hits)

@@ -254,7 +254,7 @@ def test_compile_takes_arguments_in_the_order_of_its_keras():
     for edition, given in ((keras3, [None, ["mae"]]), (tf_keras, [["mae"], None])):
         model = edition.Sequential([edition.layers.Dense(1, input_shape=(2,))])
         model.compile("sgd", "mse", *given)
-        assert model.metrics_names == ["loss", "mae"]
+        assert model.trainer.names() == ["loss", "mae"]
         assert type(model.evaluate(np.ones((2, 2)), np.ones((2, 1)), 2, 0)) is list
 
 

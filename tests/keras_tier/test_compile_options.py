@@ -156,7 +156,7 @@ def test_outputs_with_and_without_losses_and_metrics(library: str, number: int) 
     found = ours.evaluate(x, labels, verbose=0, sample_weight=weights)
     expected = model.evaluate(x, labels, verbose=0, sample_weight=weights, return_dict=True)
     values = np.ravel(model.evaluate(x, labels, verbose=0, sample_weight=weights))
-    names = ours.model.metrics_names
+    names = ours.model.trainer.names()
     assert set(names) == set(expected)
     np.testing.assert_allclose(np.ravel(found), [expected[name] for name in names], rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(np.ravel(found), values, rtol=2e-5, atol=1e-6)  # in their order too
@@ -182,7 +182,7 @@ def test_names_given_by_the_user_and_objects_as_functions(library: str) -> None:
     ours = kcompile.compile(model)
     found = ours.evaluate(SCORES, LABELS * 5, verbose=0)
     expected = model.evaluate(SCORES, LABELS * 5, verbose=0, return_dict=True)
-    names = ours.model.metrics_names
+    names = ours.model.trainer.names()
     np.testing.assert_allclose(found, [expected[name] for name in names], rtol=2e-5, atol=1e-6)
     assert names[1:3] == ["near", "cosine_similarity"] and len(names) == len(expected)
 
