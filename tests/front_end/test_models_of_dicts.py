@@ -42,7 +42,7 @@ def test_prediction_clones_and_configurations():
         and model.output_names == ["b", "a"]
         and model.output_labels == ["c", "z"]
     )
-    assert list(model.input) == ["u", "v"] and list(model.output) == ["c", "z"]
+    assert list(model.input) == ["u", "v"] and list(model.output) == ["z", "c"]
     check(clone_model(model))
     assert {k: v.shape for k, v in model.predict({"u": U[:0], "v": V[:0]}).items()} == {
         "c": (0, 3),
