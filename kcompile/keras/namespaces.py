@@ -155,6 +155,7 @@ ASKING = {
     "activations": frozenset({"deserialize", "get"}),
     "backend": frozenset({"batch_dot", "ones_like", "zeros_like"}),
     "metrics": frozenset({"binary_accuracy"}),
+    "optimizers": frozenset({"get"}),
     "regularizers": frozenset({"deserialize", "get", "l1", "l2"}),
 }
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2

@@ -148,7 +148,8 @@ class Optimizer(OwnUpdates, OptimizerCalls):
                     f"{kind}: the argument {key!r} is not supported. Received: {key}={value!r}. Remove it"
                 )
         self.listeners = Listeners()
-        self.name = check_text(f"{kind}: name", name, optional=True) or optimizer_variables.usual_name(self)
+        given = check_text(f"{kind}: name", name, optional=True)
+        self.name = given or optimizer_variables.automatic_name(self)
         self._iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
         self.learning_rate_variable = Variable(0, f"training/{kind}/learning_rate", False)
         self._schedule: Any = None
@@ -184,10 +185,10 @@ class Optimizer(OwnUpdates, OptimizerCalls):
 
     def settle_in(self, vintage: str) -> None:
         """Be of the package of this vintage: in its configuration, and in its name unless one was given."""
-        unnamed = self.name == optimizer_variables.usual_name(self)
+        unnamed = self.name == optimizer_variables.usual_name(self) and self.home != vintage
         self.home = vintage
         if unnamed:
-            self.name = optimizer_variables.usual_name(self)
+            self.name = optimizer_variables.automatic_name(self)
         optimizer_variables.name_all(self)
 
     def __getstate__(self) -> dict[str, Any]:

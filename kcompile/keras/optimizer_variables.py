@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kcompile.keras.editions import edition
+from kcompile.keras.layer_calls import numbered
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import snake_case
 from kcompile.keras.tensors import Variable
@@ -81,9 +83,19 @@ def in_order_of_tf(optimizer: Any, variables: Sequence[Variable]) -> list[Variab
 
 
 def usual_name(optimizer: Any) -> str:
-    """The name of an optimizer that is given none: that of its class, in Keras 3 as those of layers are."""
+    """The name of an optimizer that is given none, before it is numbered: that of its class, in Keras 3 as
+    those of layers are; of a class of a script's, before Keras 3, that of the class of ours below it."""
     kind, home = type(optimizer).__name__, optimizer.home
-    return snake_case(kind, home) if home and edition(home).variables == "last part" else kind
+    if home and edition(home).operations:
+        return snake_case(kind, home)
+    ours = (k.__name__ for k in type(optimizer).__mro__ if is_ours(k) and k.__name__ != "Optimizer")
+    return next(ours, kind) if home else kind
+
+
+def automatic_name(optimizer: Any) -> str:
+    """The name of an optimizer that is given none; in Keras 3 the next one of its kind."""
+    name, home = usual_name(optimizer), optimizer.home
+    return numbered(name, home) if home and edition(home).operations else name
 
 
 def name_all(optimizer: Any) -> None:

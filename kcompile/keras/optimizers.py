@@ -453,7 +453,10 @@ def _at_home(optimizer: Optimizer, vintage: str | None) -> Optimizer:
 
 
 def get(identifier: Any, vintage: str | None = None) -> Optimizer:
-    """An optimizer by name, config, class or object. vintage: whose defaults one by name has."""
+    """An optimizer by name, config, class or object. vintage: whose defaults one by name has, default
+    the one whose code runs."""
+    if vintage is None and edition(settings.vintage_running()).eager:
+        vintage = settings.vintage_running()
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, str):

@@ -13,8 +13,10 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import regularizers
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer, as_list, is_integer
 from kcompile.keras.given_masks import as_bool
+from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.attention import (
     LOW,
@@ -91,6 +93,12 @@ class _Heads(_Attending, Holder, Weighted):
             "softmax_robust_masking": False,
         }  # which not all Kerases know
         return {k: v for k, v in config.items() if k not in silent or v != silent[k]}
+
+    def number_parts(self) -> None:
+        """Take the automatic names of the layers that Keras 3 makes when it builds one: later ones go on."""
+        if edition(self.vintage).operations:
+            for kind in ("softmax", "dropout"):
+                numbered(kind, self.vintage)
 
     @property
     def parts(self) -> list[Layer]:
@@ -366,6 +374,7 @@ class MultiHeadAttention(_Heads):
             made,
             (*query[:-1], self.num_heads, self.value_dim),
         )
+        self.number_parts()
         distinguish(self.weights)
 
 
@@ -445,6 +454,7 @@ class GroupedQueryAttention(_Heads):
         self._value_dense = projected("value", few, value)
         shape = (*query[:-1], many, self.head_dim)
         self._output_dense = self.projection("attention_output", "abcd,cde->abe", query[-1:], "e", shape)
+        self.number_parts()
         distinguish(self.weights)
 
     def spread(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.eager import EagerArray
 from kcompile.keras.engine import KerasTensor, Node, is_integer
+from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layers.preprocessing.data import as_plain_array, batches
 from kcompile.keras.layers.preprocessing.encoding import Encoding
 from kcompile.keras.layers.preprocessing.lookup import StringLookup
@@ -95,6 +96,7 @@ class TextVectorization(Encoding, OnArrays):
                 "zeros, which Embedding(mask_zero=True) leaves out"
             )
         self.encoding = encoding
+        numbered("string_lookup", self.vintage)  # the name that Keras gives the layer
         with self.named_errors():
             self._lookup = StringLookup(
                 max_tokens,
