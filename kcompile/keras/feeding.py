@@ -16,6 +16,7 @@ from typing import Any
 
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import weighted
+from kcompile.keras.utils.data_utils import PyDataset
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
@@ -145,12 +146,16 @@ class Batches:
         self._queue = queue.of(data)
         self._enqueuer = self._made_ahead(shuffle)
         self._going: Iterator[Any] | None = None
+        self._told = isinstance(data, PyDataset)  # of the beginnings and ends of passes
+        self._begun = ""  # the entry of a pass that was told of, and did not end
         self.params = {"batch_size": None, "steps": self.steps, "samples": None}
 
     def _made_ahead(self, shuffle: Any) -> OrderedEnqueuer | GeneratorEnqueuer:
         data, queue = self._data, self._queue
         if hasattr(data, "__getitem__"):
-            return OrderedEnqueuer(data, queue.processes, bool(shuffle))
+            made = OrderedEnqueuer(data, queue.processes, bool(shuffle))
+            made.tells = not isinstance(data, PyDataset)
+            return made
         if not hasattr(data, "__next__"):
             self._queue = HERE
             return GeneratorEnqueuer(_repeated(data))
@@ -164,6 +169,9 @@ class Batches:
 
     def first(self, entry: str) -> list[Array]:
         """The arrays of the first batch, which is looked at before anything begins, and given again."""
+        if entry == "train":
+            self._tell("on_epoch_end")
+        self._begin(entry)
         for batch in self._stream():
             self._going = chain([batch], self._stream())
             return self._arrays(entry, batch)[0]
@@ -181,15 +189,35 @@ class Batches:
             self._going = self._enqueuer.get()
         return self._going
 
-    def _pass(self) -> Iterator[Any]:
+    def _tell(self, event: str) -> None:
+        if self._told:
+            getattr(self._data, event)()
+
+    def _begin(self, entry: str) -> None:
+        """Tell a PyDataset that a pass begins, in the order of Keras 3."""
+        if not self._begun:
+            if entry == "test":
+                self._tell("on_epoch_end")
+            self._tell("on_epoch_begin")
+        self._begun = entry
+
+    def _pass(self, entry: str) -> Iterator[Any]:
         """The batches of the next pass."""
+        self._begin(entry)
+        yield from self._batches()
+        self._begun = ""
+
+    def _batches(self) -> Iterator[Any]:
+        """The batches of a pass that began."""
         self._passes -= 1
         if self.steps is None:
             yield from self._stream()
+            self._tell("on_epoch_end")
             if not hasattr(self._data, "__next__"):  # it gives the same again
                 self._going = None
             return
         yield from islice(self._stream(), self.steps)
+        self._tell("on_epoch_end")
         if isinstance(self._enqueuer, OrderedEnqueuer):
             if self._passes <= 0:
                 self._enqueuer.limit = 0  # the sequence is told of its end, but gives no more
@@ -231,7 +259,7 @@ class Batches:
 
     def _sized(self, entry: str) -> Iterator[tuple[int, list[Array]]]:
         """The numbers of samples and the arrays of the batches of the next pass."""
-        for item in self._pass():
+        for item in self._pass(entry):
             arrays, n = self._arrays(entry, item)
             yield n, arrays
 

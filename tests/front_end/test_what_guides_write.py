@@ -195,3 +195,43 @@ def test_configurations_of_ones_own_have_what_the_constructor_was_given(edition)
         ):
             layer.get_config()
     assert Around("h").get_config()["inner"] == "h"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_data_sets_of_keras_3_are_told_of_each_pass(workers):
+    class Data(keras3.utils.PyDataset):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.seen = ""
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, at):
+            return np.ones((2, 3)), np.ones((2, 1))
+
+        def on_epoch_begin(self):
+            self.seen += "b"
+
+        def on_epoch_end(self):
+            self.seen += "e"
+
+    class Logs(keras3.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["own"] = 1.0
+
+        def on_train_end(self, logs=None):
+            self.last = sorted(logs)
+
+    trained, held, tested, wanted, parts = (Data(workers=workers) for _ in range(5))
+    net = keras3.Sequential([keras3.Input((3,)), keras3.layers.Dense(1)])
+    net.compile("sgd", "mse")
+    logs = Logs()
+    history = net.fit(trained, validation_data=held, epochs=3, verbose=0, callbacks=[logs]).history
+    net.fit(parts, epochs=2, steps_per_epoch=2, verbose=0)
+    net.evaluate(tested, verbose=0)
+    net.predict(wanted, verbose=0)
+    assert (trained.seen, held.seen) == ("ebebebe", "ebeebeebe")
+    assert (parts.seen, tested.seen, wanted.seen) == ("ebebe", "ebe", "be")
+    assert history["own"] == [1.0] * 3
+    assert logs.last == ["loss", "val_loss"]

@@ -137,7 +137,7 @@ class Events:
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if self.model.semantics.validation_logs == "first":
             logs = Logs(sorted(logs.items(), key=lambda entry: not entry[0].startswith("val_")))
-        self._last_epoch = logs
+        self._last_epoch = dict(logs)  # callbacks add to theirs
         self._tell("on_epoch_end", epoch, logs)
 
     def batch_begin(self, batch: int, logs: dict[str, Any]) -> None:

@@ -61,7 +61,9 @@ class Sequence:
 
 class PyDataset(Sequence):
     """A `Sequence` as Keras 3 has it, which says itself how its batches are made ahead: by so many workers,
-    threads or with use_multiprocessing processes, at most max_queue_size; with one thread, when needed."""
+    threads or with use_multiprocessing processes, at most max_queue_size; with one thread, when needed.
+    `on_epoch_begin` and `on_epoch_end` are called around each pass of fit, evaluate and predict over it, and
+    `on_epoch_end` before the first of fit and each of evaluate too, as Keras 3 does."""
 
     def __init__(
         self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10, **others: Any
@@ -73,6 +75,9 @@ class PyDataset(Sequence):
         self.workers = workers
         self.use_multiprocessing = use_multiprocessing
         self.max_queue_size = max_queue_size
+
+    def on_epoch_begin(self) -> None:
+        """Called before each pass."""
 
 
 # ---------------------------------------------------------------- digests

@@ -127,17 +127,19 @@ class SequenceEnqueuer:
 class OrderedEnqueuer(SequenceEnqueuer):
     """Makes the batches of a `Sequence`, epoch after epoch, without an end. shuffle: each epoch in another
     order, drawn from Python's generator as Keras draws it. `on_epoch_end` of the sequence is called by the
-    thread that takes the batches, and processes get a copy of what it left."""
+    thread that takes the batches, and processes get a copy of what it left; not where tells is False: then
+    others call it, and nothing of the next epoch is asked for before it is wanted."""
 
     def __init__(self, sequence: Any, use_multiprocessing: bool = False, shuffle: bool = False) -> None:
         super().__init__(sequence, use_multiprocessing)
         self.shuffle = shuffle
+        self.tells = True
         self._order: list[int] = []  # of the requests to come in this epoch, the next one last
         self._epoch = self._turn = -1
 
     def join_end_of_epoch(self) -> None:
         """When the last batch of an epoch was taken, begin the next."""
-        if self._running and not self.queue and not self._order:
+        if self.tells and self._running and not self.queue and not self._order:
             self._next_epoch()
 
     def _begin(self) -> None:
@@ -154,7 +156,7 @@ class OrderedEnqueuer(SequenceEnqueuer):
 
     def _next_epoch(self) -> None:
         tell = getattr(self.sequence, "on_epoch_end", None)
-        if tell is not None:
+        if tell is not None and self.tells:
             tell()
         if self.use_multiprocessing:
             self._close()
