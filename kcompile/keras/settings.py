@@ -3,6 +3,7 @@ data format, the learning phase, and the counters that name layers. Nothing here
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -153,8 +154,13 @@ def set_epsilon(value: float) -> None:
     _settings["epsilon"] = float(value)
 
 
+_OF_PYTHON = {bool: "bool", int: "int32", float: "float32"}  # as Keras 3 names them
+
+
 def dtype_name(value: Any) -> Any:
-    """The name of a dtype of numpy's; anything else as it is."""
+    """The name of a dtype of numpy's, or of a type of Python's; anything else as it is."""
+    if isinstance(value, type) and value in _OF_PYTHON:
+        return _OF_PYTHON[value]
     numpy_type = isinstance(value, type) and issubclass(value, np.generic)
     return np.dtype(value).name if numpy_type or isinstance(value, np.dtype) else value
 
@@ -335,10 +341,13 @@ def reset_uids() -> None:
     _names.clear()
 
 
-def clear_session() -> None:
+def clear_session(free_memory: bool = False) -> None:
     """Start naming layers from 1 again, and forget a set learning phase. Models that exist keep
-    working."""
+    working. free_memory: whether what nothing refers to any more is freed now, as in Keras 3, rather than
+    when Python does so."""
     reset_uids()
+    if free_memory:
+        gc.collect()
     _settings.pop("learning_phase", None)
 
 

@@ -235,3 +235,12 @@ def test_data_sets_of_keras_3_are_told_of_each_pass(workers):
     assert (parts.seen, tested.seen, wanted.seen) == ("ebebe", "ebe", "be")
     assert history["own"] == [1.0] * 3
     assert logs.last == ["loss", "val_loss"]
+
+
+def test_dtypes_by_types_of_python():
+    assert ops.ones((2,), dtype=bool).dtype == "bool"
+    assert ops.cast(np.ones(2, "float32"), int).dtype == "int32"
+    assert ops.zeros((2,), float).dtype == "float32"
+    assert keras3.backend.standardize_dtype(bool) == "bool"
+    assert keras3.Input((2,), dtype=int).dtype == "int32"
+    keras3.utils.clear_session(free_memory=True)
