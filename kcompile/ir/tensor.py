@@ -459,7 +459,7 @@ def _indexed(x: Tensor, key: Any) -> Tensor:
     stop: list[Dim] = []
     step: list[int] = []
     kept: list[int | None] = []  # axes of the result: an axis of x, or None for a new one
-    for part in _expanded(x, key if isinstance(key, tuple) else (key,)):
+    for part in _expanded(x, tuple(map(_place, key if isinstance(key, tuple) else (key,)))):
         axis = len(start)
         if part is None:
             kept.append(None)
@@ -477,6 +477,16 @@ def _indexed(x: Tensor, key: Any) -> Tensor:
     cut = emit("reverse", [cut], axes=backwards) if backwards else cut
     shape = tuple(1 if axis is None else cut.shape[axis] for axis in kept)
     return cut if shape == cut.shape else emit("reshape", [cut], shape=shape)
+
+
+def _place(part: Any) -> Any:
+    """A part of a key, with numbers for what holds one: arrays, and tensors that have values."""
+    if isinstance(part, slice):
+        return slice(_place(part.start), _place(part.stop), _place(part.step))
+    if isinstance(part, Tensor):
+        return int(part) if part.graph.eager and not part.rank else part
+    number = isinstance(part, np.ndarray) and part.ndim == 0 and part.dtype.kind in "iu"
+    return int(part) if number else part
 
 
 def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:

@@ -39,9 +39,10 @@ from kcompile.keras.layer_weights import distinct, distinguish, weights_of_other
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.lengths import shapes_of
+from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
-from kcompile.keras.operands import here, map_leaves
+from kcompile.keras.operands import here, leaves, map_leaves
 from kcompile.keras.operators import identity
 from kcompile.keras.outputs import Outputs, form_of, keys_of
 from kcompile.keras.prelude import Prelude, prelude_of
@@ -86,8 +87,8 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
     ) -> None:
         kwargs = keras1.renamed("Model", kwargs)
         inputs, outputs = kwargs.pop("inputs", inputs), kwargs.pop("outputs", outputs)
-        if inputs is None and outputs is None and not self.subclassed and self.own_steps:
-            self.__class__ = self.without_call(type(self))  # its steps alone say what it does
+        if inputs is None and outputs is None and not self.subclassed and not is_ours(type(self)):
+            self.__class__ = self.without_call(type(self))  # its other methods say what it does
         if (inputs is None and outputs is None) != self.subclassed or (inputs is None) != (outputs is None):
             wanted = "inputs and outputs, or neither for a class that defines `call`"
             raise UnsupportedError(f"{type(self).__name__}: expected {wanted}")
@@ -100,6 +101,8 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
             as_list(value) if keys is None else [value[key] for key in keys]
             for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))
         ]
+        if edition(self.vintage).eager:
+            given[0] = list(leaves(given[0]))  # Model([model.inputs], ...)
         self._connect(*(from_between(*given) if edition(self.vintage).eager else given))
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
