@@ -98,8 +98,10 @@ class EagerTrace(Trace):
         self.tapes: weakref.WeakSet[Any] = weakref.WeakSet()
         self.thread = threading.get_ident()
         self._pending: dict[str, Variable] = {}
+        self._starts: dict[Variable, list[str]] = {}  # names of its starts, in their order
         self._told: dict[str, int] = {}  # how much had been told when a variable was last compared
-        self.draws_from(new_random_state(), False)
+        if not alone:
+            self.draws_from(new_random_state(), False)
 
     # ---- variables
 
@@ -117,8 +119,19 @@ class EagerTrace(Trace):
         name = self.names[variable]
         if name not in self._told:
             self._told[name] = Listeners.told
+            self._starts.setdefault(variable, []).append(name)
             self.graph.values[self.graph.variables[name]] = variable.array.copy()
         return found
+
+    def start_between(self, variable: Variable, first: int, last: int) -> str:
+        """The name of the start that nodes of these numbers read: the first of them, else the one before."""
+        nodes = {name: self.graph.variables[name].node for name in self._starts.get(variable, ())}
+        before = [name for name, node in nodes.items() if node < first]
+        inside = [name for name, node in nodes.items() if first <= node < last]
+        if not before and not inside:
+            self.read(variable)
+            return self.names[variable]
+        return inside[0] if inside else before[-1]
 
     def update(self, variable: Variable, tensor: Tensor) -> None:
         super().update(variable, tensor)

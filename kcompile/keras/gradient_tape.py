@@ -19,7 +19,7 @@ from kcompile.ir.graph import Graph, Value
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import FLOATS, numel
 from kcompile.keras.eager import EagerArray
-from kcompile.keras.eager_trace import EagerGraph, begun, eager_trace
+from kcompile.keras.eager_trace import EagerGraph, EagerTrace, begun, eager_trace
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import leaves, map_leaves, tensor
 from kcompile.keras.settings import running, vintage_running
@@ -76,13 +76,13 @@ class GradientTape:
         self._spans.append((len(graph.nodes), None))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any = None, *_: object) -> None:
         self._stop()
         if self._outermost is not None:
             outermost, self._outermost = self._outermost, None
             outermost.close()
             trace = eager_trace(self._graph)
-            if trace is not None:
+            if trace is not None and kind is None:
                 trace.write()
 
     @property
@@ -234,8 +234,12 @@ class GradientTape:
         if not isinstance(x, Variable):
             return as_tensor(graph, x).value
         trace = trace_of(graph)
-        trace.read(x)
-        name = trace.names[x]
+        if isinstance(trace, EagerTrace):
+            last = self._spans[-1][1]
+            name = trace.start_between(x, self._spans[0][0], len(graph.nodes) if last is None else last)
+        else:
+            trace.read(x)
+            name = trace.names[x]
         return self._before.get(name, graph.variables[name])
 
     def _known(self, graph: Graph, starts: list[Tensor], sources: list[Any]) -> list[bool]:

@@ -193,13 +193,18 @@ def test_models_that_make_no_sense(make, message):
         make()
 
 
-def test_a_class_without_call_needs_inputs_and_outputs():
+def test_a_class_without_call_holds_layers_and_computes_nothing():
     class Mine(Model):
         def __init__(self):
             super().__init__()
+            self.out = Dense(2, input_shape=(3,))
 
+    model = Mine()
+    assert model.layers == [model.out]
+    with pytest.raises(ModelError, match="defines no call"):
+        model.predict(np.ones((2, 3)))
     with pytest.raises(UnsupportedError, match="inputs and outputs"):
-        Mine()
+        Model()
 
 
 # ---------------------------------------------------------------- Sequential

@@ -300,8 +300,8 @@ def test_what_is_refused() -> None:
     class Plain(keras.models.Model):
         pass
 
-    with pytest.raises(UnsupportedError, match="call"):
-        Plain()
+    with pytest.raises(ModelError, match="defines no call"):
+        Plain().predict(np.ones((2, 3)))
 
 
 def test_archives_of_classes_with_a_configuration(tmp_path):

@@ -82,4 +82,22 @@ v = tf.Variable([1.0, 2.0])
 for _ in range(3):
     opt.minimize(lambda: tf.reduce_sum(v**2), [v])
 note(v.numpy())
+v = tf.Variable(2.0)
+with tf.GradientTape() as t:
+    y = v * v
+v.assign(5.0)
+note(t.gradient(y, v), y)
+with tf.GradientTape() as t:
+    v.assign(3.0)
+    y = v * v
+    v.assign_add(1.0)
+    z = v * 1
+note(y, z, v.numpy(), t.gradient(y + z, v) is None)
+losses = []
+for i in range(40):
+    with tf.GradientTape() as t:
+        loss = (v - i) ** 2
+    v.assign_sub(0.1 * t.gradient(loss, v))
+    losses.append(loss)
+note(losses[0], losses[-1], tf.reduce_mean(losses), sum(losses), v.numpy())
 done()
