@@ -74,10 +74,9 @@ class TensorFlow(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         path = f"{below_tensorflow(self.__name__)}.{name}".lstrip(".")
         if path in ("keras", "python.keras"):
-            importlib.import_module(f"{HOME}.settings").compute_at_once()
-            return importlib.import_module(TF_KERAS)
+            return _tf_keras()
         if path in KERAS_PARTS and not self.__name__.endswith(".v1"):
-            return importlib.import_module(f"{TF_KERAS}.{path}")
+            return _tf_keras(f".{path}")
         thin = importlib.import_module("kcompile.tensorflow")
         if path in TENSORFLOW or path in thin.MODULES:
             return importlib.import_module(f"{self.__name__}.{name}")
@@ -92,6 +91,12 @@ class TensorFlow(types.ModuleType):
                 return names[name]
         same = hasattr(importlib.import_module("kcompile.keras.backend"), name)
         raise AttributeError(thin.why_absent(path, same), name=name, obj=self)
+
+
+def _tf_keras(part: str = "") -> types.ModuleType:
+    """A module of tf.keras, in whose scripts calls on values give values."""
+    importlib.import_module(f"{HOME}.settings").compute_at_once()
+    return importlib.import_module(f"{TF_KERAS}{part}")
 
 
 def below_tensorflow(module: str) -> str:
@@ -137,7 +142,8 @@ class Finder(MetaPathFinder):
             return _of_tensorflow(name) if name.split(".")[0] == "tensorflow" else None
         root, relative = found
         if root != HOME:
-            importlib.import_module(f"{HOME}.settings").compute_at_once()
+            settings = importlib.import_module(f"{HOME}.settings")
+            settings.compute_at_once("tensors" if root == TF_KERAS else "arrays")
         home = f"{root}.{relative}".rstrip(".")
         missing = _missing(home)
         if missing is not None:

@@ -55,7 +55,7 @@ ALLOWED = {
 }
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
 # a folder or a module beside it; "" is the package itself.
-_GRAPH = {"types", "random", "elements", "cost", "contraction", "specs", "op", "graph"}
+_GRAPH = {"described", "types", "random", "elements", "cost", "contraction", "specs", "op", "graph"}
 _TENSOR = {*_GRAPH, "indices", "domain", "digest", "interpreter", "tensor"}
 _OPS = {*_TENSOR, "rewrite", "gradient"}
 _MODEL = {"architectures", "targets", "cost"}
@@ -85,6 +85,7 @@ ROOMS = {
         **{ground: set() for ground in ("", "types", "random", "elements", "cost")},
         "contraction": {"types"},
         "specs": {"types"},
+        "described": {"types"},
         "op": {"types", "specs", "contraction"},
         "graph": {"types", "specs", "op", "contraction"},
         **dict.fromkeys(("indices", "domain", "digest", "interpreter", "tensor"), _GRAPH),

@@ -10,6 +10,7 @@ What a graph is made of:
     ops          all operations, one file for each family
     contraction  matrix products and convolutions as data: index maps
     tensor       values under construction, with Python's operators
+    described    their shapes and dtypes, as scripts of TensorFlow read them
 What is done with a graph:
     interpreter  computes it in numpy; everything else is checked against this
     gradient     appends the derivative of a scalar

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.described import DType, StaticShape
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.types import TensorType
 
@@ -66,6 +67,8 @@ def content(value: Any) -> str:
     kind = type(value)
     if kind in _PLAIN:
         return repr(value)
+    if kind in (DType, StaticShape):  # what operands say of themselves
+        return content(str(value) if kind is DType else tuple(value))
     if kind is bytes:
         return f"bytes {hashlib.sha256(value).hexdigest()}"
     if kind in (tuple, list) and _PLAIN.issuperset(map(type, value)):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol, Union
 
 import numpy as np
 
+from kcompile.ir.described import DType, StaticShape
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.op import Op
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType
@@ -69,13 +70,6 @@ def operator_of(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return function
 
 
-class StaticShape(tuple[Union[int, None], ...]):
-    """A shape as TensorFlow's scripts read it."""
-
-    def as_list(self) -> list[int | None]:
-        return list(self)
-
-
 class Tensor:
     """A handle on a value of `graph`."""
 
@@ -94,11 +88,11 @@ class Tensor:
 
     @property
     def shape(self) -> Shape:
-        return self.type.shape
+        return StaticShape(self.type.shape)
 
     @property
     def dtype(self) -> str:
-        return self.type.dtype
+        return DType(self.type.dtype)
 
     @property
     def rank(self) -> int:

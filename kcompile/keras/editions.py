@@ -50,7 +50,7 @@ class Edition:
     rate_log: str = "lr"
     rate: str = "learning_rate"
     numbers_first: bool = True
-    eager: bool = False
+    eager: Literal["", "arrays", "tensors"] = ""
     own_layers: bool = False
     keras1: bool = False
     input: str = "input"
@@ -308,7 +308,7 @@ EDITIONS = {
             },
             _TF_KERAS_ADDED,
             numbers_first=False,
-            eager=True,
+            eager="tensors",
             bar="steps",
             summary="titled",
             digits_in_words=False,
@@ -393,7 +393,7 @@ EDITIONS = {
             _KERAS3_ADDED,
             "learning_rate",
             numbers_first=False,
-            eager=True,
+            eager="arrays",
             input="input_layer",
             model="functional",
             bar="line",

@@ -18,7 +18,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerArray, EagerTensor
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.evaluation import computed, performed
@@ -33,6 +33,7 @@ from kcompile.keras.settings import (
     fixed_phase,
     running,
     samples_of,
+    values_at_once,
     vintage_running,
 )
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
@@ -201,7 +202,8 @@ def _values(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """What a call on values gives, as arrays."""
     made, values = performed(lambda: function(*args, **kwargs))
     found = iter(values)
-    return map_leaves(lambda y: next(found).view(EagerArray) if isinstance(y, Tensor) else y, made)
+    kind = EagerArray if values_at_once() == "arrays" else EagerTensor
+    return map_leaves(lambda y: next(found).view(kind) if isinstance(y, Tensor) else y, made)
 
 
 def type_of(x: Any) -> TensorType:

@@ -18,14 +18,13 @@ from kcompile.ir.gradient import pull_back, reached_from
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import FLOATS, numel
-from kcompile.keras.eager import EagerArray
 from kcompile.keras.eager_trace import EagerGraph, EagerTrace, begun, eager_trace
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import leaves, map_leaves, tensor
 from kcompile.keras.settings import running, vintage_running
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import current, find_trace, trace_of, tracing
-from kcompile.keras.watched import WatchedArray
+from kcompile.keras.watched import WATCHED
 from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
@@ -256,8 +255,8 @@ def _let_in(graph: EagerGraph, x: Any) -> None:
     """Make a value from elsewhere one of the graph, wherever the script uses it."""
     if isinstance(x, np.ndarray):
         graph.watch(x)
-        if type(x) is EagerArray:
-            x.__class__ = WatchedArray
+        if type(x) in WATCHED:
+            x.__class__ = WATCHED[type(x)]
     elif isinstance(x, Tensor) and x.graph is not graph and x.graph.eager:
         x.graph, x.value = graph, graph.known(np.array(x))
         graph.hold(x)

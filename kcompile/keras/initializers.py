@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.eager import at_once
 from kcompile.keras.orthonormal import orthonormal
 from kcompile.keras.settings import DATA_FORMATS, checked_data_format, floatx, meaning, new_seed
 from kcompile.keras.signal_windows import window_name, window_of
@@ -32,7 +33,8 @@ class Initializer:
     seed: int | None = None
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> np.ndarray:
-        return np.asarray(self.fill(tuple(shape)), dtype or floatx())
+        made = np.asarray(self.fill(tuple(map(int, shape))), str(dtype or floatx()))
+        return at_once(made)
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} must define fill(shape) or __call__")

@@ -20,7 +20,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import FLOATS, Batch, Dim
 from kcompile.keras.eager import EagerArray
-from kcompile.keras.settings import dtype_name
+from kcompile.keras.settings import dtype_name, keeps_widths
 from kcompile.keras.tracing import current, tracing
 from kcompile_runtime.arrays import as_array, is_array
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -237,7 +237,10 @@ def tensor(x: Any, dtype: str | None = None) -> Tensor:
         return ops.concatenate(parts, 0)
     if isinstance(x, (list, tuple, int, np.ndarray, np.generic)) and dtype is None:
         array = as_array(x, "an operand")
-        dtype = "int32" if array.dtype == np.int64 else None
+        if not keeps_widths() or type(x) is int or isinstance(x, (list, tuple)):
+            dtype = "int32" if array.dtype == np.int64 else None
+        elif array.dtype in (np.int64, np.float64):
+            dtype = array.dtype.name
     return as_tensor(graph(), x, dtype)
 
 

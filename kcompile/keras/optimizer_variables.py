@@ -141,4 +141,4 @@ def _path(optimizer: Any, owner: Variable, slot: str, words: Words, rules: Seman
 
 
 def _of_tf(rules: Semantics) -> bool:
-    return edition(rules.name).eager
+    return bool(edition(rules.name).eager)

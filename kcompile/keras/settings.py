@@ -28,6 +28,7 @@ _settings: dict[str, Any] = {"epsilon": 1e-7, "floatx": "float32", "at_once": Fa
 _names: Counter[str] = Counter()
 _graph_seed: np.random.RandomState | None = None  # seeds come from it since `set_graph_seed`
 # The vintage of the layer or model whose code runs now; None outside
+_kept_widths: ContextVar[bool] = ContextVar("kept_widths", default=False)
 _running: ContextVar[str | None] = ContextVar("running", default=None)
 _samples: ContextVar[int | None] = ContextVar("samples", default=None)
 
@@ -85,14 +86,35 @@ def script_of_its_own() -> Iterator[None]:
         _settings["at_once"] = before
 
 
-def compute_at_once() -> None:
-    """The script uses a Keras in which calls on values give values, not tensors for later."""
-    _settings["at_once"] = True
+def compute_at_once(values: str = "tensors") -> None:
+    """The script uses a Keras in which calls on values give values, not tensors for later: the "arrays" of
+    Keras, or "tensors" of TensorFlow."""
+    _settings["at_once"] = values
 
 
 def computes_at_once() -> bool:
     """Whether it does."""
     return bool(_settings["at_once"])
+
+
+def values_at_once() -> str:
+    """What these values are."""
+    return str(_settings["at_once"] or "tensors")
+
+
+@contextmanager
+def kept_widths() -> Iterator[None]:
+    """Inside the `with`, values of 64 bits stay so in functions of keras.ops, as in TensorFlow's."""
+    token = _kept_widths.set(True)
+    try:
+        yield
+    finally:
+        _kept_widths.reset(token)
+
+
+def keeps_widths() -> bool:
+    """Whether they do."""
+    return _kept_widths.get()
 
 
 @contextmanager

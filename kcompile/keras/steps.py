@@ -95,7 +95,7 @@ class Steps:
     @property
     def has_steps(self) -> bool:
         """Whether the model's Keras calls such methods: since tf.keras."""
-        return edition(self.vintage).eager
+        return bool(edition(self.vintage).eager)
 
     @property
     def own_steps(self) -> frozenset[str]:

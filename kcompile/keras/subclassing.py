@@ -148,7 +148,12 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
         found = wider(self.inputs, shapes) if self.built and not self._opening else None
         if found is None or not edition(self.vintage).eager:
             return False
-        self._open([(shape, x.dtype) for shape, x in zip(found, self.inputs)], self._single, self.input_keys)
+        entries = [(shape, x.dtype) for shape, x in zip(found, self.inputs)]
+        seen = [(x.type, x.type.with_shape((x.type.shape[0], *s[1:]))) for x, s in zip(self.inputs, shapes)]
+        try:
+            self._open(entries, self._single, self.input_keys)
+        except ModelError:  # a table of positions may be shorter than the sizes that are tried
+            self._open(entries, self._single, self.input_keys, seen)
         self.structure_changed()
         return True
 
@@ -173,9 +178,13 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
         self._prepare([keras_shape(t, batch_size) for t in types], single)
 
     def _open(
-        self, entries: Sequence[tuple[tuple[Any, ...], str]], single: bool, keys: tuple[str, ...] | None
+        self,
+        entries: Sequence[tuple[tuple[Any, ...], str]],
+        single: bool,
+        keys: tuple[str, ...] | None,
+        tried: Sequence[tuple[TensorType, TensorType]] | None = None,
     ) -> None:
-        """Make the inputs, and trace `call` on them."""
+        """Make the inputs, and trace `call` on them. tried: types in place of those at the probes."""
         if keys is not None:
             order = sorted(range(len(keys)), key=keys.__getitem__)
             keys, entries = tuple(sorted(keys)), [entries[k] for k in order]
@@ -184,6 +193,8 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
             Input(batch_shape=shape, dtype=dtype, name=name, vintage=self.vintage)
             for name, (shape, dtype) in zip(names, entries)
         ]
+        for x, types in zip(inputs, tried or ()):
+            x.type, x.second_type = types
         before, self.input_keys, self._opening, self._single = self.input_keys, keys, True, single
         try:
             self._prepare([shape for shape, _ in entries], single)

@@ -261,7 +261,7 @@ def _sources(model: Any, layer: Any) -> list[str]:
 
 
 def _own_nodes(layer: Any) -> int:
-    return int(hasattr(layer, "trainer") and edition(layer.vintage).eager)
+    return int(hasattr(layer, "trainer") and bool(edition(layer.vintage).eager))
 
 
 def _is_chain(model: Any) -> bool:

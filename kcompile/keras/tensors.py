@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
+from kcompile.ir.described import DType, StaticShape
 from kcompile.ir.graph import Graph
 from kcompile.ir.ops import broadcast_to, cast, constant
-from kcompile.ir.tensor import REFLECTED, UFUNCS, StaticShape, Tensor, as_tensor
+from kcompile.ir.tensor import REFLECTED, UFUNCS, Tensor, as_tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import CalledArray
@@ -111,7 +112,7 @@ class Variable(Operators):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._value.shape
+        return StaticShape(self._value.shape)
 
     _keras_shape = shape
     _uses_learning_phase = False
@@ -122,7 +123,7 @@ class Variable(Operators):
 
     @property
     def dtype(self) -> str:
-        return self._value.dtype.name
+        return DType(self._value.dtype.name)
 
     @property
     def ndim(self) -> int:
@@ -288,7 +289,7 @@ class KerasTensor(Operators):
 
     @property
     def shape(self) -> KerasShape:
-        return keras_shape(self.type, self.batch_size, self.second_type)
+        return StaticShape(keras_shape(self.type, self.batch_size, self.second_type))
 
     _keras_shape = shape
 
@@ -325,7 +326,7 @@ class KerasTensor(Operators):
 
     @property
     def dtype(self) -> str:
-        return "string" if self.texts else self.type.dtype
+        return DType("string" if self.texts else self.type.dtype)
 
     @property
     def ndim(self) -> int:

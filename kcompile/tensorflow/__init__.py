@@ -2,27 +2,46 @@
 
 Enters: names of TensorFlow, as scripts of tf.keras and Keras 3 write them around their models. Leaves:
 functions of keras.ops and keras.random with TensorFlow's arguments (`functions`, `networks`, `images`,
-`augmenting`, `matrices`, `places`), which are traced in layers, losses and metrics, are layers on tensors of
-a model, and are computed at once on arrays; `tf.strings` on arrays of texts (`texts`); `tf.data` over numpy
-(`kcompile.keras.pipelines`); what holds variables, and keeps them in files (`modules`); lists of tensors
-(`lists`); switches that do no harm (`around`). All else is refused by name, with what to write instead
-(`absent`).
+`augmenting`, `matrices`, `places`, `further`), which are traced in layers, losses and metrics, are layers on
+tensors of a model, and are computed at once on values, as tensors with the method `numpy`; functions of
+values alone (`of_values`, `drawing`, `checks`), of texts (`texts`, `tables`) and of files (`files`, and
+`examples` by `protos`); lists of tensors (`lists`); what holds variables, and keeps
+them in files (`modules`); `tf.summary` (`summaries`); `tf.data` over numpy
+(`kcompile.keras.pipelines`, `records`); switches that do no harm (`around`). All else is refused by name,
+with what to write instead (`absent`).
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any
 
+import numpy as np
+
+from kcompile.keras.eager import as_tensors
+from kcompile.keras.operands import leaves
+from kcompile.keras.settings import kept_widths
+from kcompile.keras.tracing import current
 from kcompile.tensorflow import (
     around,
     augmenting,
+    checks,
+    drawing,
+    examples,
+    files,
     functions,
+    further,
     images,
     lists,
     matrices,
     modules,
     networks,
+    of_values,
     places,
+    records,
+    summaries,
+    tables,
     texts,
 )
 from kcompile.tensorflow.absent import why_absent
@@ -35,23 +54,55 @@ def names(path: str) -> dict[str, Any]:
     return _NAMES.get(path, {})
 
 
+# First operands that are no tensors: shapes, numbers, lists of tensors
+_SHAPES = frozenset(
+    {"shape", "dims", "num_rows", "start", "values", "inputs", "t_list", "fn", "pred", "args", "indices"}
+)
+
+
+def _of_tensors(function: Any) -> Any:
+    """A function whose results on values are tensors of TensorFlow, and that takes lists for its first
+    operand."""
+    first = next(iter(inspect.signature(function).parameters), "args")
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if first not in _SHAPES:
+            if args and isinstance(args[0], (list, tuple)):
+                args = (_given(args[0]), *args[1:])
+            elif isinstance(kwargs.get(first), (list, tuple)):
+                kwargs[first] = _given(kwargs[first])
+        if current() is not None:
+            return function(*args, **kwargs)
+        with kept_widths():
+            return as_tensors(function(*args, **kwargs))
+
+    return call
+
+
+def _given(values: Any) -> Any:
+    """Nested numbers as a tensor; anything else as it is."""
+    plain = all(isinstance(x, (bool, int, float, str, bytes, np.generic)) for x in leaves(values))
+    return around.constant(values) if plain else values
+
+
+_CLASSES = (drawing.NAMES, examples.NAMES, lists.NAMES, modules.NAMES, summaries.NAMES)
+
+
 def _collected() -> dict[str, dict[str, Any]]:
     made: dict[str, dict[str, Any]] = {"": {}}
-    tables: list[dict[str, Any]] = [functions.FUNCTIONS, networks.FUNCTIONS, images.FUNCTIONS]
-    for table in (
-        *tables,
-        matrices.FUNCTIONS,
-        places.FUNCTIONS,
-        augmenting.FUNCTIONS,
-        texts.FUNCTIONS,
-        around.NAMES,
-        modules.NAMES,
-        lists.NAMES,
-    ):
+    found: list[dict[str, Any]] = [functions.FUNCTIONS, networks.FUNCTIONS, images.FUNCTIONS]
+    found += [matrices.FUNCTIONS, places.FUNCTIONS, augmenting.FUNCTIONS, of_values.FUNCTIONS]
+    found += [further.FUNCTIONS, drawing.FUNCTIONS]
+    plain = (around.NAMES, checks.NAMES, of_values.NEST, files.NAMES, tables.NAMES, records.NAMES, *_CLASSES)
+    for table in (*found, texts.FUNCTIONS, *plain):
         for dotted, value in table.items():
             place, _, name = dotted.rpartition(".")
-            made.setdefault(place, {})[name] = value
-    made[""].update((name, texts.also_texts(name, made[""][name])) for name in texts.ON_TEXTS)
+            wrapped = callable(value) and not any(table is one for one in plain)
+            made.setdefault(place, {})[name] = _of_tensors(value) if wrapped else value
+    for dotted in texts.ON_TEXTS:
+        place, _, name = dotted.rpartition(".")
+        made[place][name] = texts.also_texts(dotted, made[place][name])
     return made
 
 

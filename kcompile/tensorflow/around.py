@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -9,56 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.described import DType, TensorShape
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import DTYPES
 from kcompile.keras import initializers, pipelines, settings
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerArray, EagerTensor
 from kcompile.keras.gradient_tape import GradientTape
-from kcompile.keras.operands import map_leaves
 from kcompile.keras.pipelines.elements import element
-from kcompile.keras.settings import get_uid
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tensors import Variable as _Variable
+from kcompile.keras.tracing import current
+from kcompile.tensorflow import functions
 from kcompile.tensorflow.functions import o, of_values
-
-
-class DType(str):
-    """The name of a dtype, which says more of it, as TensorFlow's dtypes do."""
-
-    @property
-    def name(self) -> str:
-        """The name alone."""
-        return str(self)
-
-    @property
-    def as_numpy_dtype(self) -> Any:
-        """numpy's type."""
-        return np.dtype(str(self)).type
-
-    @property
-    def is_floating(self) -> bool:
-        """Whether its values are fractions."""
-        return np.dtype(str(self)).kind == "f"
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether its values are whole."""
-        return np.dtype(str(self)).kind in "iu"
-
-    @property
-    def min(self) -> Any:
-        """Its least value."""
-        return (np.finfo if self.is_floating else np.iinfo)(str(self)).min
-
-    @property
-    def max(self) -> Any:
-        """Its largest value."""
-        return (np.finfo if self.is_floating else np.iinfo)(str(self)).max
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return np.dtype(str(self)).itemsize
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Any:
@@ -67,7 +30,7 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
     made = made if dtype is None else made.astype(str(dtype))
     return (
         made if shape is None else np.broadcast_to(made, shape) if made.ndim == 0 else made.reshape(shape)
-    ).view(EagerArray)
+    ).view(EagerTensor)
 
 
 def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: Any = None) -> Any:
@@ -101,7 +64,7 @@ class Variable(_Variable):
         made = constant(np.asarray(element(value)), dtype)
         super().__init__(
             made,
-            f"Variable_{get_uid('tf.Variable')}" if name is None else name,
+            "Variable" if name is None else name,
             trainable is not False,
             made.dtype.name,
             constraint=constraint,
@@ -109,7 +72,47 @@ class Variable(_Variable):
 
     def read_value(self) -> Any:
         """The values now."""
-        return self.numpy().view(EagerArray)
+        return self.numpy().view(EagerTensor)
+
+    initialized_value = read_value
+
+    def __getitem__(self, key: Any) -> Any:
+        if current() is not None:
+            return super().__getitem__(key)
+        part = self.array.copy().view(VariablePart)[key]
+        part.of, part.key = self, key
+        return part
+
+    def __iter__(self) -> Any:
+        if current() is not None:
+            return super().__iter__()
+        return iter(self.read_value())
+
+    def __repr__(self) -> str:
+        text = repr(self.numpy()) if self.ndim else str(self.numpy())
+        lines = f"\n{text}" if "\n" in text else text
+        return f"<tf.Variable '{self.name}' shape={tuple(self.shape)} dtype={self.dtype}, numpy={lines}>"
+
+
+class VariablePart(EagerTensor):
+    """A part of a variable, to which other values may be assigned."""
+
+    of: Any = None
+    key: Any = None
+
+    def assign(self, value: Any, name: Any = None) -> Any:
+        """Write the part, and give the variable."""
+        whole = self.of.array.copy()
+        whole[self.key] = np.asarray(value)
+        return self.of.assign(whole)
+
+    def assign_add(self, value: Any, name: Any = None) -> Any:
+        """Add to the part, and give the variable."""
+        return self.assign(self.of.array[self.key] + np.asarray(value))
+
+    def assign_sub(self, value: Any, name: Any = None) -> Any:
+        """Subtract from the part, and give the variable."""
+        return self.assign(self.of.array[self.key] - np.asarray(value))
 
 
 def function(func: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -148,9 +151,27 @@ def _ignored(*args: Any, **kwargs: Any) -> None:
     """A switch of TensorFlow that has no counterpart."""
 
 
-def _none(*args: Any, **kwargs: Any) -> list[Any]:
-    """The devices that TensorFlow would have."""
-    return []
+PhysicalDevice = namedtuple("PhysicalDevice", ("name", "device_type"))
+
+
+def _devices(kind: str) -> Any:
+    """The devices of a type that TensorFlow would have: one processor."""
+
+    def listed(device_type: str | None = None) -> list[Any]:
+        return [PhysicalDevice(f"/{kind}device:CPU:0", "CPU")] if device_type in (None, "CPU") else []
+
+    return listed
+
+
+class _AnyTensor(type):
+    """The class of `tf.Tensor`: values and tensors of graphs are its instances."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, (EagerArray, Tensor))
+
+
+class TensorOfTF(metaclass=_AnyTensor):
+    """tf.Tensor: what scripts ask of values, and annotate with."""
 
 
 class Strategy:
@@ -175,8 +196,8 @@ NAMES: dict[str, Any] = {
     "dtypes.cast": lambda x, dtype, name=None: o.cast(x, str(dtype)),
     "as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),
     "GradientTape": GradientTape,
-    "Tensor": KerasTensor,
-    "TensorShape": lambda dims: tuple(dims),
+    "Tensor": TensorOfTF,
+    "TensorShape": TensorShape,
     "TensorSpec": pipelines.TensorSpec,
     "Variable": Variable,
     "constant": constant,
@@ -191,22 +212,27 @@ NAMES: dict[str, Any] = {
     "autograph.experimental.do_not_convert": function,
     "is_tensor": o.is_tensor,
     "no_op": _ignored,
+    "broadcast_static_shape": lambda shape_x, shape_y: TensorShape(np.broadcast_shapes(shape_x, shape_y)),
+    "broadcast_dynamic_shape": lambda shape_x, shape_y: functions.broadcast_shape(shape_x, shape_y),
+    "get_static_value": lambda tensor, partial=False: (
+        tensor.numpy() if isinstance(tensor, EagerArray) else None
+    ),
     "numpy_function": of_numpy,
     "print": printed,
     "py_function": of_python,
     "autograph.set_verbosity": _ignored,
     "config.run_functions_eagerly": _ignored,
     "config.functions_run_eagerly": lambda: False,
-    "config.list_physical_devices": _none,
-    "config.list_logical_devices": _none,
-    "config.get_visible_devices": _none,
+    "config.list_physical_devices": _devices("physical_"),
+    "config.list_logical_devices": _devices(""),
+    "config.get_visible_devices": _devices("physical_"),
     "config.set_visible_devices": _ignored,
     "config.set_soft_device_placement": _ignored,
     "config.optimizer.set_jit": _ignored,
     "config.threading.set_inter_op_parallelism_threads": _ignored,
     "config.threading.set_intra_op_parallelism_threads": _ignored,
-    "config.experimental.list_physical_devices": _none,
-    "config.experimental.list_logical_devices": _none,
+    "config.experimental.list_physical_devices": _devices("physical_"),
+    "config.experimental.list_logical_devices": _devices(""),
     "config.experimental.set_memory_growth": _ignored,
     "config.experimental.enable_op_determinism": _ignored,
     "config.experimental.set_visible_devices": _ignored,
@@ -238,7 +264,6 @@ NAMES: dict[str, Any] = {
         MITCHELLCUBIC="mitchellcubic",
         NEAREST_NEIGHBOR="nearest",
     ),
-    "nest.map_structure": lambda func, *structure, **kwargs: map_leaves(func, structure[0]),
     "profiler.experimental.start": _ignored,
     "profiler.experimental.stop": _ignored,
     "random.set_seed": settings.set_graph_seed,

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from kcompile.keras import keras3_ops
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.tensorflow.functions import Function, o, on_values
 from kcompile.tensorflow.images import adjust_contrast, convert_image_dtype, crop_to_bounding_box
 from kcompile.tensorflow.networks import uniform
@@ -94,7 +94,7 @@ def _flipped(function: str, axis: int) -> Function:
         _check(function, "RandomFlip", image)
         x = np.asarray(image)
         draws = np.asarray(uniform(x.shape[:-3], seed=seed)).reshape(*x.shape[:-3], 1, 1, 1)
-        return np.where(draws < 0.5, np.flip(x, axis), x).view(EagerArray)
+        return np.where(draws < 0.5, np.flip(x, axis), x).view(EagerTensor)
 
     return flip
 
@@ -108,7 +108,7 @@ def random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> An
         raise InputError(describe("tensorflow.image.random_crop: size", f"at most {x.shape}", str(sizes)))
     draws = np.asarray(uniform((x.ndim,), seed=seed))
     starts = [min(int(u * (d - s + 1)), d - s) for u, d, s in zip(draws, x.shape, sizes)]
-    return x[tuple(slice(a, a + s) for a, s in zip(starts, sizes))].view(EagerArray)
+    return x[tuple(slice(a, a + s) for a, s in zip(starts, sizes))].view(EagerTensor)
 
 
 def random_brightness(image: Any, max_delta: Any, seed: Any = None) -> Any:

@@ -6,6 +6,7 @@ which names an op of TensorFlow's graph, says nothing here.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,11 +15,14 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import keras3_ops
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.operands import leaves
 from kcompile.keras.tensors import KerasTensor
+from kcompile.keras.tracing import current
 from kcompile_runtime.errors import UnsupportedError
 
 o = cast(Any, keras3_ops)
+TopK = collections.namedtuple("TopK", ("values", "indices"))
 Function = Callable[..., Any]
 
 
@@ -57,7 +61,13 @@ def _two(function: str) -> Function:
 
 def _reduced(function: str) -> Function:
     twin = getattr(o, function)
-    return lambda input_tensor, axis=None, keepdims=False, name=None: twin(input_tensor, axis, keepdims)
+
+    def reduced(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: Any = None) -> Any:
+        made = twin(input_tensor, axis, keepdims)
+        kind = str(getattr(input_tensor, "dtype", ""))
+        return o.cast(made, kind) if function == "mean" and "int" in kind else made  # a whole number too
+
+    return reduced
 
 
 def _words(text: str) -> list[str]:
@@ -252,15 +262,10 @@ def one_hot(
     return o.add(o.multiply(made, on - off), off)
 
 
-def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_mask") -> Any:
-    """The parts where a mask holds, on values."""
-    of_values("boolean_mask", "Use tf.where(mask, tensor, 0)", tensor, mask)
-    return np.compress(np.asarray(mask).ravel(), np.asarray(tensor), 0 if axis is None else axis)
-
-
 def fill(dims: Any, value: Any, name: Any = None) -> Any:
-    """A tensor of one value."""
-    return o.full(dims, value)
+    """A tensor of one value, in the dtype of the value."""
+    whole = isinstance(value, (bool, int)) and on_values(dims)
+    return o.full(dims, value, "bool" if isinstance(value, bool) else "int32" if whole else None)
 
 
 def made_of(function: str) -> Function:
@@ -292,6 +297,28 @@ def eye(
     """The identity matrix, in each place of batch_shape."""
     made = o.eye(num_rows, num_columns, dtype=str(dtype))
     return made if batch_shape is None else o.broadcast_to(made, (*batch_shape, *made.shape))
+
+
+def shape_of(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
+    """The sizes: of values as an array, of tensors as numbers and what stands for the batch."""
+    known = current() is None and on_values(input)
+    return (
+        np.array(np.shape(input), "int32" if out_type is None else str(out_type)) if known else o.shape(input)
+    )
+
+
+def broadcast_shape(shape_x: Any, shape_y: Any) -> Any:
+    """The shape that two shapes have in common: of values, and of tensors that hold one batch."""
+    sizes = [list(s) for s in (shape_x, shape_y)]
+    longest = max(map(len, sizes))
+    padded = [[1] * (longest - len(s)) + s for s in sizes]
+
+    def is_one(d: Any) -> bool:
+        return isinstance(d, (int, np.ndarray, np.integer)) and int(d) == 1
+
+    found = [b if is_one(a) else a for a, b in zip(*padded)]
+    known = all(isinstance(d, (int, np.ndarray, np.integer)) for d in found)
+    return np.array(found, np.int32).view(EagerTensor) if known else tuple(found)
 
 
 def sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = "bool", name: Any = None) -> Any:
@@ -405,7 +432,8 @@ def while_loop(
 
 def top_k(input: Any, k: int = 1, sorted: bool = True, index_type: Any = "int32", name: Any = None) -> Any:
     """The k largest of the last axis, and their places."""
-    return o.top_k(input, k, sorted)
+    values, indices = o.top_k(input, int(k), sorted)
+    return TopK(values, as_type(indices, index_type, input))
 
 
 # ---------------------------------------------------------------- products
@@ -435,19 +463,6 @@ def matmul(
     return made if output_type is None else o.cast(made, str(output_type))
 
 
-def matvec(
-    a: Any,
-    b: Any,
-    transpose_a: bool = False,
-    adjoint_a: bool = False,
-    a_is_sparse: bool = False,
-    b_is_sparse: bool = False,
-    name: Any = None,
-) -> Any:
-    """The product of matrices and vectors."""
-    return o.squeeze(matmul(a, o.expand_dims(b, -1), transpose_a, adjoint_a=adjoint_a), -1)
-
-
 def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Any:
     """Products and sums by the letters of axes."""
     return o.einsum(equation, *inputs)
@@ -461,19 +476,6 @@ def norm(
     if ord == "euclidean":
         return o.sqrt(o.sum(o.square(tensor), axis, keep))
     return o.norm(o.ravel(tensor) if axis is None else tensor, ord, 0 if axis is None else axis, keep)
-
-
-def band_part(input: Any, num_lower: int, num_upper: int, name: Any = None) -> Any:
-    """Matrices with zeros outside a band; -1: all diagonals on that side."""
-    made = input if num_lower < 0 else o.triu(input, -num_lower)
-    return made if num_upper < 0 else o.tril(made, num_upper)
-
-
-def diag_part(
-    input: Any, name: str = "diag_part", k: int = 0, padding_value: Any = 0, align: str = "RIGHT_LEFT"
-) -> Any:
-    """The k-th diagonal of matrices."""
-    return o.diagonal(input, k, -2, -1)
 
 
 def _math() -> dict[str, Function]:
@@ -494,12 +496,11 @@ def _math() -> dict[str, Function]:
         "softsign": one("softsign", "features"),
         "top_k": top_k,
         "in_top_k": lambda targets, predictions, k, name=None: o.in_top_k(targets, predictions, k),
-        "segment_sum": lambda data, segment_ids, name=None: o.segment_sum(data, segment_ids, sorted=True),
         "unsorted_segment_sum": lambda data, segment_ids, num_segments, name=None: o.segment_sum(
             data, segment_ids, num_segments
         ),
-        "count_nonzero": lambda input, axis=None, keepdims=None, dtype="int64", name=None: o.sum(
-            o.cast(o.not_equal(input, 0), "int32"), axis, bool(keepdims)
+        "count_nonzero": lambda input, axis=None, keepdims=None, dtype="int64", name=None: as_type(
+            o.sum(o.cast(o.not_equal(input, 0), "int32"), axis, bool(keepdims)), dtype, input
         ),
         "zero_fraction": lambda value, name=None: o.mean(o.cast(o.equal(value, 0), "float32")),
     }
@@ -507,7 +508,6 @@ def _math() -> dict[str, Function]:
 
 _ARRAYS: dict[str, Function] = {
     "argsort": argsort,
-    "boolean_mask": boolean_mask,
     "broadcast_to": lambda input, shape, name=None: o.broadcast_to(input, shape),
     "cast": cast_to,
     "clip_by_global_norm": clip_by_global_norm,
@@ -533,7 +533,7 @@ _ARRAYS: dict[str, Function] = {
     "ones_like": made_like("ones_like"),
     "pad": pad,
     "range": range_of,
-    "rank": lambda input, name=None: len(input.shape),
+    "rank": lambda input, name=None: np.int32(np.ndim(input)) if on_values(input) else len(input.shape),
     "repeat": lambda input, repeats, axis=None, name=None: o.repeat(input, repeats, axis),
     "reshape": lambda tensor, shape, name=None: o.reshape(tensor, shape),
     "reverse": lambda tensor, axis, name=None: o.flip(tensor, axis),
@@ -542,7 +542,7 @@ _ARRAYS: dict[str, Function] = {
         sorted_sequence, values, side
     ),
     "sequence_mask": sequence_mask,
-    "shape": lambda input, out_type=None, name=None: o.shape(input),
+    "shape": shape_of,
     "size": lambda input, out_type=None, name=None: o.size(input),
     "slice": sliced,
     "sort": sort,
@@ -564,18 +564,13 @@ _ARRAYS: dict[str, Function] = {
     "zeros_like": made_like("zeros_like"),
 }
 _LINALG: dict[str, Function] = {
-    "band_part": band_part,
     "cross": lambda a, b, name=None: o.cross(a, b),
-    "diag_part": diag_part,
     "einsum": einsum,
     "eye": eye,
     "l2_normalize": normalize_l2,
     "matmul": matmul,
-    "matrix_transpose": lambda a, name="matrix_transpose", conjugate=False: o.swapaxes(a, -1, -2),
-    "matvec": matvec,
     "norm": norm,
     "tensordot": _ARRAYS["tensordot"],
-    "trace": lambda x, name=None: o.trace(x, 0, -2, -1),
 }
 _MATH = _math()
 FUNCTIONS: dict[str, Any] = {

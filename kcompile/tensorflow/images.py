@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.layers.preprocessing.geometry import Resizing
 from kcompile.keras.preprocessing.image.sampling import resized, with_margins
 from kcompile.tensorflow.functions import o, on_values
@@ -35,7 +35,7 @@ def resize(
     if preserve_aspect_ratio:
         scale = min(rows / array.shape[-3], columns / array.shape[-2])
         rows, columns = (round(array.shape[axis] * scale) for axis in (-3, -2))
-    return resized(array, (rows, columns), str(method).lower(), antialias).view(EagerArray)
+    return resized(array, (rows, columns), str(method).lower(), antialias).view(EagerTensor)
 
 
 def resize_with_pad(
@@ -45,7 +45,7 @@ def resize_with_pad(
     if antialias or not on_values(image):
         raise UnsupportedError("tensorflow.image.resize_with_pad: antialias, and tensors of a model")
     return with_margins(np.asarray(image), (target_height, target_width), str(method).lower()).view(
-        EagerArray
+        EagerTensor
     )
 
 
@@ -61,7 +61,9 @@ def convert_image_dtype(image: Any, dtype: Any, saturate: bool = False, name: An
 
 def rgb_to_grayscale(images: Any, name: Any = None) -> Any:
     """Images with one channel."""
-    return o.sum(o.multiply(images, np.array(_GREY, np.float32)), -1, True)
+    kind = str(images.dtype)
+    x = images if kind.startswith("float") else convert_image_dtype(images, "float32")
+    return convert_image_dtype(o.sum(o.multiply(x, np.array(_GREY, np.float32)), -1, True), kind)
 
 
 def standardized(image: Any) -> Any:
@@ -100,7 +102,7 @@ def crop_to_bounding_box(
 
 def _part(image: Any, key: list[Any]) -> Any:
     return (
-        np.asarray(image)[tuple(key)].view(EagerArray) if on_values(image) else o.get_item(image, tuple(key))
+        np.asarray(image)[tuple(key)].view(EagerTensor) if on_values(image) else o.get_item(image, tuple(key))
     )
 
 

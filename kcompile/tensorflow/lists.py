@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kcompile.keras.eager import as_tensors
 from kcompile.tensorflow.functions import o
 from kcompile_runtime.errors import ModelError, describe
 
@@ -46,16 +47,16 @@ class TensorArray:
 
     def stack(self, name: Any = None) -> Any:
         """All of them, along a new first axis."""
-        return o.stack(self._all(), 0)
+        return as_tensors(o.stack(self._all(), 0))
 
     def concat(self, name: Any = None) -> Any:
         """All of them, one behind the other along their first axis."""
-        return o.concatenate(self._all(), 0)
+        return as_tensors(o.concatenate(self._all(), 0))
 
     def gather(self, indices: Any, name: Any = None) -> Any:
         """Those of these places, along a new first axis."""
         parts = self._all()
-        return o.stack([parts[int(i)] for i in indices], 0)
+        return as_tensors(o.stack([parts[int(i)] for i in indices], 0))
 
     def unstack(self, value: Any, name: Any = None) -> TensorArray:
         """Be the parts of a tensor along its first axis."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kcompile.tensorflow.functions import o
+from kcompile.tensorflow.functions import matmul, o
 from kcompile_runtime.errors import UnsupportedError
 
 Function = Callable[..., Any]
@@ -131,7 +131,67 @@ def colours(function: str) -> Function:
     return lambda images, name=None: twin(images)
 
 
+def matvec(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    adjoint_a: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: Any = None,
+) -> Any:
+    """The product of matrices and vectors."""
+    return o.squeeze(matmul(a, o.expand_dims(b, -1), transpose_a, adjoint_a=adjoint_a), -1)
+
+
+def band_part(input: Any, num_lower: int, num_upper: int, name: Any = None) -> Any:
+    """Matrices with zeros outside a band; -1: all diagonals on that side."""
+    made = input if num_lower < 0 else o.triu(input, -num_lower)
+    return made if num_upper < 0 else o.tril(made, num_upper)
+
+
+def diagonal(
+    diagonal: Any,
+    name: str = "diag",
+    k: Any = 0,
+    num_rows: int = -1,
+    num_cols: int = -1,
+    padding_value: Any = 0,
+    align: str = "RIGHT_LEFT",
+) -> Any:
+    """Matrices with a vector on the k-th diagonal, and zeros elsewhere."""
+    if not isinstance(k, int) or num_rows != -1 or num_cols != -1 or padding_value:
+        raise UnsupportedError(
+            "tensorflow.linalg.diag: bands, num_rows, num_cols, padding_value. Use k alone"
+        )
+    count = diagonal.shape[-1]
+    made = o.multiply(o.expand_dims(diagonal, -1), o.eye(count, dtype=str(diagonal.dtype)))
+    side = [(0, 0)] * (len(made.shape) - 2)
+    return o.pad(made, [*side, (max(-k, 0), max(k, 0)), (max(k, 0), max(-k, 0))]) if k else made
+
+
+def tensor_diag(values: Any) -> Any:
+    """A vector as a matrix with it on the diagonal."""
+    if len(values.shape) != 1:
+        raise UnsupportedError("tensorflow.linalg.tensor_diag: more axes than one. Use tf.linalg.diag")
+    return diagonal(values)
+
+
+def diag_part(
+    input: Any, name: str = "diag_part", k: int = 0, padding_value: Any = 0, align: str = "RIGHT_LEFT"
+) -> Any:
+    """The k-th diagonal of matrices."""
+    return o.diagonal(input, k, -2, -1)
+
+
 FUNCTIONS: dict[str, Function] = {
+    "linalg.band_part": band_part,
+    "linalg.diag": diagonal,
+    "linalg.diag_part": diag_part,
+    "linalg.tensor_diag": lambda diagonal, name=None: tensor_diag(diagonal),
+    "linalg.matvec": matvec,
+    "linalg.matrix_transpose": lambda a, name="matrix_transpose", conjugate=False: o.swapaxes(a, -1, -2),
+    "linalg.trace": lambda x, name=None: o.trace(x, 0, -2, -1),
     "bitwise.bitwise_and": _bits("bitwise_and"),
     "bitwise.bitwise_or": _bits("bitwise_or"),
     "bitwise.bitwise_xor": _bits("bitwise_xor"),

@@ -13,11 +13,11 @@ from kcompile_runtime.errors import UnsupportedError
 r = cast(Any, keras3_random)
 
 
-def _channels(data_format: Any) -> str:
+def channels_of(data_format: Any) -> str:
     return "channels_first" if str(data_format).startswith("NC") else "channels_last"
 
 
-def _inner(sizes: Any, data_format: Any) -> Any:
+def inner(sizes: Any, data_format: Any) -> Any:
     """Strides or windows of the axes between batch and channels."""
     if isinstance(sizes, int) or len(sizes) < 3:
         return sizes if isinstance(sizes, int) or len(sizes) > 1 else int(sizes[0])
@@ -34,8 +34,10 @@ def conv(
     name: Any = None,
 ) -> Any:
     """The convolution of images with kernels [rows, columns, channels, filters]."""
-    rate = 1 if dilations is None else _inner(dilations, data_format)
-    return o.conv(input, filters, _inner(strides, data_format), padding.lower(), _channels(data_format), rate)
+    rate = 1 if dilations is None else inner(dilations, data_format)
+    return o.conv(
+        input, filters, inner(strides, data_format), padding.lower(), channels_of(data_format), rate
+    )
 
 
 def pooled(function: str) -> Function:
@@ -44,8 +46,8 @@ def pooled(function: str) -> Function:
     def pool(
         input: Any, ksize: Any, strides: Any, padding: Any, data_format: str = "NHWC", name: Any = None
     ) -> Any:
-        window, step = _inner(ksize, data_format), _inner(strides, data_format)
-        return twin(input, window, step, padding.lower(), _channels(data_format))
+        window, step = inner(ksize, data_format), inner(strides, data_format)
+        return twin(input, window, step, padding.lower(), channels_of(data_format))
 
     return pool
 
@@ -158,7 +160,7 @@ _NN: dict[str, Function] = {
     "conv2d": conv,
     "crelu": lambda features, axis=-1, name=None: o.concatenate([o.relu(features), o.relu(-features)], axis),
     "depth_to_space": lambda input, block_size, data_format="NHWC", name=None: o.depth_to_space(
-        input, block_size, _channels(data_format)
+        input, block_size, channels_of(data_format)
     ),
     "dropout": dropout,
     "embedding_lookup": embedding_lookup,
@@ -178,7 +180,7 @@ _NN: dict[str, Function] = {
     "softmax": lambda logits, axis=None, name=None: o.softmax(logits, -1 if axis is None else axis),
     "softmax_cross_entropy_with_logits": softmax_loss,
     "space_to_depth": lambda input, block_size, data_format="NHWC", name=None: o.space_to_depth(
-        input, block_size, _channels(data_format)
+        input, block_size, channels_of(data_format)
     ),
     "sparse_softmax_cross_entropy_with_logits": sparse_softmax_loss,
     "swish": _swish,

@@ -54,10 +54,11 @@ Events = list[tuple[str, dict[str, float]]]
 
 
 def of_tf_keras(script: Path) -> bool:
-    """Whether the script is written for tensorflow.keras."""
-    return (
-        re.search(r"^(from|import) tensorflow(\.keras| import keras)", script.read_text(), re.M) is not None
-    )
+    """Whether the script is written for tensorflow.keras: by its own imports, or as it imports no keras."""
+    text = script.read_text()
+    if re.search(r"^(from|import) tensorflow(\.keras| import keras)", text, re.M):
+        return True
+    return "import tensorflow" in text and not re.search(r"^(from|import) keras\b", text, re.M)
 
 
 class Drawn:

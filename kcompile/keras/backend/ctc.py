@@ -21,7 +21,7 @@ from kcompile.keras.backend.values import constant
 from kcompile.keras.expressions import depends, on_values
 from kcompile.keras.expressions import type_of as tensor_type
 from kcompile.keras.operands import fixed_size, tensor, traced, value_of
-from kcompile.keras.settings import epsilon
+from kcompile.keras.settings import computes_at_once, epsilon
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tracing import current
 from kcompile_runtime.arrays import as_array
@@ -107,10 +107,11 @@ def ctc_decode(
     """([labels of the best path, of the second, ...], how likely they are).
 
     y_pred: probabilities [batch, time, classes]. input_length: [batch], how many steps count. Labels are
-    [batch, longest], -1 behind the last. greedy: the most likely class of each step, and minus the sum of
-    their logarithms [batch, 1]; else the best of a search with beam_width prefixes, and log P [batch,
-    top_paths]. On values, results are constants. On tensors of a model the greedy labels are [batch, time]; a
-    search is made by K.function, whose outputs its results are, and in a layer raises UnsupportedError.
+    [batch, longest] in Keras 2, else [batch, time], -1 behind the last. greedy: the most likely class of each
+    step, and minus the sum of their logarithms [batch, 1]; else the best of a search with beam_width
+    prefixes, and log P [batch, top_paths]. On values, results are constants. On tensors of a model the greedy
+    labels are [batch, time]; a search is made by K.function, whose outputs its results are, and in a layer
+    raises UnsupportedError.
     """
     symbolic = any(isinstance(x, KerasTensor) and depends(x) for x in (y_pred, input_length))
     if greedy and (symbolic or current() is not None):
@@ -144,7 +145,8 @@ def ctc_decode(
         top_paths, found = 1, [_best_steps(steps) for steps in samples]
     else:
         found = [search_prefixes(steps, beam_width, top_paths) for steps in samples]
-    paths = [_dense([labels[k] for labels, _ in found]) for k in range(top_paths)]
+    least = given.shape[1] if computes_at_once() else 0  # since tf.keras, as long as there are steps
+    paths = [_dense([labels[k] for labels, _ in found], least) for k in range(top_paths)]
     return [constant(p, "int64") for p in paths], constant(np.array([s for _, s in found]), "float32")
 
 
@@ -204,9 +206,9 @@ def search_prefixes(logs: np.ndarray, width: int, count: int) -> Paths:
     return top, [scores[prefix] for prefix in top]
 
 
-def _dense(labels: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Rows of one length, -1 behind the last label."""
-    found = np.full((len(labels), max(map(len, labels), default=0)), -1, np.int64)
+def _dense(labels: Sequence[tuple[int, ...]], least: int) -> np.ndarray:
+    """Rows of one length, at least so long, -1 behind the last label."""
+    found = np.full((len(labels), max([least, *map(len, labels)])), -1, np.int64)
     for row, path in zip(found, labels):
         row[: len(path)] = path
     return found

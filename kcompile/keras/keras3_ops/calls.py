@@ -24,7 +24,7 @@ from kcompile.keras.expressions import depends
 from kcompile.keras.layers.operation import recorded
 from kcompile.keras.operands import check_operands, here, leaves, map_leaves, plain, tensor, traced, value_of
 from kcompile.keras.policies import common_dtype
-from kcompile.keras.settings import floatx, running
+from kcompile.keras.settings import floatx, keeps_widths, running
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tracing import current, tracing
 
@@ -142,7 +142,7 @@ def as_value(x: Any) -> Any:
 def narrow(x: np.ndarray) -> np.ndarray:
     """Numbers in the types that Keras 3 has where nothing is said."""
     known = {"int64": "int32", "float64": "float32", "complex128": "complex64"}
-    return x.astype(known.get(x.dtype.name, x.dtype))
+    return x if keeps_widths() else x.astype(known.get(x.dtype.name, x.dtype))
 
 
 # ---------------------------------------------------------------- dtypes

@@ -15,6 +15,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.keras.called_cells import CalledCell
 from kcompile.keras.eager import as_eager
 from kcompile.keras.engine import KerasShape, Layer, as_list, one_or_list
 from kcompile.keras.initializers import Identity
@@ -28,7 +29,7 @@ __all__ = ["AbstractRNNCell", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRN
 Result = tuple[Tensor, list[Tensor]]
 
 
-class Cell(Weighted):
+class Cell(CalledCell, Weighted):
     """What the cells share: weights, and masks of dropout.
 
     gates: how many products stand side by side in the kernels. fixed: arguments that the layer over this
@@ -449,7 +450,7 @@ def as_cell(owner: Layer, argument: str, value: Any) -> Layer:
     return as_layer(owner, argument, value)
 
 
-class StackedRNNCells(Holder):
+class StackedRNNCells(CalledCell, Holder):
     """Cells one after the other, as one cell. States are those of the first cell first (as of Keras 2.2.3),
     in one flat list."""
 

@@ -43,8 +43,11 @@ class Formed(Layer):
         if _plain(args, kwargs):
             return self._nested(super().__call__(*args, **kwargs))
         options = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
-        given = inspect.signature(self.call).bind_partial(*args, **kwargs).arguments
+        signature = inspect.signature(self.call)
+        given = signature.bind_partial(*args, **kwargs).arguments
         options |= {name: given.pop(name) for name in OPTIONS if name in given}
+        if options.get("mask", 0) is None and signature.parameters["mask"].default is inspect.Parameter.empty:
+            given["mask"] = None  # which `call` asks for
         options = {name: value for name, value in options.items() if value is not None}
         flat = list({id(x): x for x in leaves(dict(given)) if is_tensor(x)}.values())
         numbers = {id(x): operand(k) for k, x in enumerate(flat)}
@@ -89,9 +92,12 @@ class Formed(Layer):
             if isinstance(given.get("mask"), list):
                 count = len(_first(bound))
                 given["mask"] = given["mask"][0] if count == 1 else given["mask"][:count]
+            if "mask" in given:
+                bound.arguments.pop("mask", None)
             found = self.call(*bound.args, **{**bound.kwargs, **given})
         self._results = None
-        if not isinstance(found, Mapping) and not any(map(_holds, as_list(found))):
+        nested = isinstance(found, Mapping) or type(found) is tuple
+        if not nested and not any(map(_holds, as_list(found))):
             return as_list(found)
         flat = list(leaves(found))
         numbers = iter(range(len(flat)))

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.pipelines.elements import cast_like, element, over, padded, row, rows, spec, stacked
+from kcompile.keras.pipelines.gathering import Gathering, call
 from kcompile.keras.settings import new_seed
 from kcompile_runtime.checks import check_count, check_flag
 from kcompile_runtime.errors import InputError, InputTypeError, describe
@@ -25,24 +26,14 @@ from kcompile_runtime.errors import InputError, InputTypeError, describe
 AUTOTUNE, INFINITE, UNKNOWN = -1, -1, -2
 # Methods of tf.data that are not here -> what to write instead
 ABSENT = {
-    "bucket_by_sequence_length": "padded_batch of elements that are sorted by length",
-    "choose_from_datasets": "from_generator, whose function chooses",
-    "counter": "Dataset.range",
     "fingerprint": "nothing: elements are made anew in each pass",
-    "group_by_window": "from_generator, whose function groups",
     "ignore_errors": "filter, or from_generator, whose function catches the errors",
-    "list_files": "glob, and from_tensor_slices of the sorted paths",
     "load": "numpy.load, and from_tensor_slices",
     "make_one_shot_iterator": "iter(dataset)",
     "ragged_batch": "padded_batch",
-    "random": "from_generator over numpy.random",
     "rejection_resample": "filter",
-    "sample_from_datasets": "from_generator, whose function chooses",
     "save": "numpy.savez of the arrays",
-    "scan": "from_generator, whose function keeps the state",
-    "snapshot": "cache",
     "sparse_batch": "padded_batch",
-    "unique": "numpy.unique of the arrays",
 }
 
 
@@ -55,7 +46,7 @@ class Options:
         return vars(self).setdefault(name, Options())
 
 
-class Dataset:
+class Dataset(Gathering):
     """Elements one after another: see the module. make: begins a pass. count: how many elements there are,
     INFINITE or UNKNOWN. batched: whether an element is a batch. batch_size: of what `batch` gave."""
 
@@ -123,7 +114,7 @@ class Dataset:
         """Numbers as Python's range has them."""
         dtype = str(output_type)
         made = range(*map(int, args))
-        return Dataset(lambda: (np.array(i, dtype).view(EagerArray) for i in made), len(made))
+        return Dataset(lambda: (np.array(i, dtype).view(EagerTensor) for i in made), len(made))
 
     @staticmethod
     def zip(*args: Any, datasets: Any = None, name: str | None = None) -> Dataset:
@@ -145,7 +136,7 @@ class Dataset:
     # ---- what it is asked
 
     def __iter__(self) -> Iterator[Any]:
-        return self._make()
+        return _Pass(self._make())
 
     def __bool__(self) -> bool:
         return True
@@ -159,7 +150,7 @@ class Dataset:
 
     def cardinality(self, name: str | None = None) -> Any:
         """How many elements there are: INFINITE (-1) and UNKNOWN (-2) too."""
-        return np.array(self._count, np.int64).view(EagerArray)
+        return np.array(self._count, np.int64).view(EagerTensor)
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """The elements as numpy's arrays and numbers."""
@@ -232,7 +223,7 @@ class Dataset:
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
         """Those for which a function is true."""
         return self._like(
-            lambda: (found for found in self if bool(np.asarray(element(_call(predicate, found))))),
+            lambda: (found for found in self if bool(np.asarray(element(call(predicate, found))))),
             UNKNOWN if self._count != INFINITE else INFINITE,
         )
 
@@ -240,7 +231,7 @@ class Dataset:
         """Those before the first for which a function is false."""
         return self._like(
             lambda: itertools.takewhile(
-                lambda found: bool(np.asarray(element(_call(predicate, found)))), self
+                lambda found: bool(np.asarray(element(call(predicate, found)))), self
             ),
             UNKNOWN,
         )
@@ -260,14 +251,14 @@ class Dataset:
         calls share threads in tf.data, and mean nothing here."""
         if not callable(map_func):
             raise InputTypeError(describe("map: map_func", "a function", repr(map_func)))
-        return self._like(lambda: (element(_call(map_func, found)) for found in self), self._count)
+        return self._like(lambda: (element(call(map_func, found)) for found in self), self._count)
 
     def flat_map(self, map_func: Callable[..., Any], name: str | None = None) -> Dataset:
         """The elements of the data sets that a function gives."""
 
         def make() -> Iterator[Any]:
             for found in self:
-                yield from next(_datasets("flat_map", _call(map_func, found)))
+                yield from next(_datasets("flat_map", call(map_func, found)))
 
         return Dataset(make)
 
@@ -289,7 +280,7 @@ class Dataset:
             sources = iter(self)
             opened: list[Iterator[Any] | None] = []
             for found in itertools.islice(sources, cycle):
-                opened.append(iter(next(_datasets("interleave", _call(map_func, found)))))
+                opened.append(iter(next(_datasets("interleave", call(map_func, found)))))
             while any(one is not None for one in opened):
                 for place, one in enumerate(opened):
                     if one is None:
@@ -298,7 +289,7 @@ class Dataset:
                     yield from given
                     if len(given) < block:
                         nearest = next(sources, None)
-                        more = None if nearest is None else _call(map_func, nearest)
+                        more = None if nearest is None else call(map_func, nearest)
                         opened[place] = None if more is None else iter(next(_datasets("interleave", more)))
 
         return Dataset(make)
@@ -315,7 +306,7 @@ class Dataset:
         """Pairs of a number, from start on, and an element."""
         first = int(start)
         return self._like(
-            lambda: ((np.array(i, np.int64).view(EagerArray), found) for i, found in enumerate(self, first)),
+            lambda: ((np.array(i, np.int64).view(EagerTensor), found) for i, found in enumerate(self, first)),
             self._count,
         )
 
@@ -462,6 +453,10 @@ class Dataset:
         """The same: elements are made when they are asked for."""
         return self._like(self._make, self._count)
 
+    def snapshot(self, path: str, name: str | None = None, **kept: Any) -> Dataset:
+        """The elements are kept as `cache` keeps them, in memory: nothing is written under the path."""
+        return self.cache()
+
     def with_options(self, options: Any = None, name: str | None = None) -> Dataset:
         """The same."""
         return self._like(self._make, self._count)
@@ -474,12 +469,23 @@ class Dataset:
         return Dataset(make, count, self._batched)
 
 
+class _Pass:
+    """A pass over a data set, with the methods of TensorFlow's iterators."""
+
+    def __init__(self, made: Iterator[Any]) -> None:
+        self._made = made
+
+    def __iter__(self) -> _Pass:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._made)
+
+    next = get_next = __next__
+
+
 def _plain(a: np.ndarray) -> Any:
-    return np.asarray(a)[()] if a.ndim == 0 else np.asarray(a)
-
-
-def _call(function: Callable[..., Any], found: Any) -> Any:
-    return function(*found) if type(found) is tuple else function(found)
+    return a.numpy() if isinstance(a, EagerTensor) else a
 
 
 def _datasets(where: str, given: Any) -> Iterator[Dataset]:

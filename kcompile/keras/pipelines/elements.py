@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras.eager import EagerArray
+from kcompile.ir.described import DType, TensorShape
+from kcompile.keras.eager import EagerArray, EagerTensor
 from kcompile.keras.settings import dtype_name
 from kcompile_runtime.arrays import is_array
 from kcompile_runtime.errors import InputError, InputTypeError, describe
@@ -30,7 +31,7 @@ class TensorSpec:
 def element(x: Any) -> Any:
     """What x is as an element. Python's numbers are float32 and int32. Raises InputTypeError."""
     if x is None or isinstance(x, EagerArray):
-        return x
+        return x if x is None else x.view(EagerTensor)
     if isinstance(x, dict):
         return {key: element(value) for key, value in x.items()}
     if isinstance(x, tuple):
@@ -39,11 +40,12 @@ def element(x: Any) -> Any:
     if not is_array(x) and hasattr(x, "numpy"):  # tensors of K, variables
         x = x.numpy()
     try:
-        array = np.asarray(x)
+        array = np.asarray(x, dtype=object) if isinstance(x, bytes) else np.asarray(x)
+        array = array.astype(object) if array.dtype.kind == "S" else array
     except ValueError as error:
         raise InputError(describe("an element of a data set", "rows of one length", str(error))) from error
-    if array.dtype == object and array.size and all(isinstance(v, str) for v in array.flat):
-        array = array.astype(str)  # columns of pandas hold texts so
+    if array.dtype == object and array.size and all(isinstance(v, (str, bytes)) for v in array.flat):
+        return _of_texts(array).view(EagerTensor)
     if array.dtype == object:
         kind = type(x).__name__
         raise InputTypeError(
@@ -51,7 +53,16 @@ def element(x: Any) -> Any:
         )
     if not hasattr(x, "dtype"):
         array = array.astype({"float64": "float32", "int64": "int32"}.get(array.dtype.name, array.dtype))
-    return array.view(EagerArray)
+    return array.view(EagerTensor)
+
+
+def _of_texts(array: np.ndarray) -> np.ndarray:
+    """Texts, as columns of pandas hold them, or bytes that are texts; other bytes stay."""
+    try:
+        words = [v if isinstance(v, str) else v.decode() for v in array.ravel().tolist()]
+    except UnicodeDecodeError:
+        return array
+    return np.array(words).reshape(array.shape)
 
 
 def over(function: Callable[..., Any], *nested: Any) -> Any:
@@ -89,7 +100,7 @@ def rows(nested: Any) -> int:
 
 def row(nested: Any, at: int) -> Any:
     """The row of that number."""
-    return over(lambda a: np.asarray(a[at]).view(EagerArray), nested)
+    return over(lambda a: np.asarray(a[at]).view(EagerTensor), nested)
 
 
 def stacked(elements: Sequence[Any]) -> Any:
@@ -106,7 +117,7 @@ def stacked(elements: Sequence[Any]) -> Any:
                     "Resize or pad them before, or use padded_batch.",
                 )
             )
-        return np.stack([np.asarray(a) for a in parts]).view(EagerArray)
+        return np.stack([np.asarray(a) for a in parts]).view(EagerTensor)
 
     return over(joined, *elements)
 
@@ -123,12 +134,13 @@ def padded(elements: Sequence[Any], shapes: Any, values: Any) -> Any:
             raise InputError(
                 describe("padded_batch: padded_shapes", f"at least {tuple(longest)}", repr(target))
             )
-        fill = (0 if parts[0].dtype.kind != "U" else "") if value is None else value
-        made = np.full((len(parts), *sizes), fill, parts[0].dtype)
+        fill = (0 if parts[0].dtype.kind not in "UO" else "") if value is None else value
+        dtype = object if parts[0].dtype.kind in "UO" else parts[0].dtype
+        made = np.full((len(parts), *sizes), fill, dtype)
         for place, a in enumerate(parts):
             inside: Any = (place, *(slice(d) for d in a.shape))
             made[inside] = a
-        return made.view(EagerArray)
+        return made.view(EagerTensor)
 
     return _beside(joined, shapes, values, elements)
 
@@ -161,7 +173,7 @@ def spec(nested: Any, batched: bool) -> Any:
 
     def of(a: Any) -> TensorSpec:
         shape = (None, *a.shape[1:]) if batched and a.ndim else a.shape
-        return TensorSpec(shape, "string" if a.dtype.kind in "US" else a.dtype.name)
+        return TensorSpec(TensorShape(shape), DType("string" if a.dtype.kind in "USO" else a.dtype.name))
 
     return over(of, nested)
 
@@ -176,4 +188,4 @@ def cast_like(nested: Any, signature: Any) -> Any:
         return tuple(map(cast_like, nested, signature))
     dtype = dtype_name(getattr(signature, "dtype", signature))
     made = np.asarray(nested) if dtype == "string" else np.asarray(nested, str(dtype))
-    return made.view(EagerArray)
+    return made.view(EagerTensor)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.pipelines.dataset import Dataset
 from kcompile.keras.preprocessing.image.files import CHANNELS, check_color_mode, img_to_array, load_img
 from kcompile.keras.preprocessing.image.sampling import METHODS, cropped, resized, with_margins
@@ -177,7 +177,7 @@ class Choice:
 
         def one(number: Any) -> Any:
             made = read(files.paths[int(number)])
-            return made if labels is None else (made, labels[int(number)].view(EagerArray))
+            return made if labels is None else (made, labels[int(number)].view(EagerTensor))
 
         made = numbers.map(one)
         if self.batch_size is not None:
@@ -254,7 +254,7 @@ def image_dataset_from_directory(
             made = with_margins(image, size, method)
         else:
             made = resized(cropped(image, size) if crop_to_aspect_ratio else image, size, method)
-        return (made.transpose(2, 0, 1) if first else made).view(EagerArray)
+        return (made.transpose(2, 0, 1) if first else made).view(EagerTensor)
 
     return choice.all(directory, IMAGES, read)
 
@@ -285,7 +285,7 @@ def text_dataset_from_directory(
 
     def read(path: str) -> np.ndarray:
         text = Path(path).read_bytes()[:length].decode("utf-8", "replace")
-        return np.array(text).view(EagerArray)
+        return np.array(text).view(EagerTensor)
 
     return choice.all(directory, (".txt",), read)
 

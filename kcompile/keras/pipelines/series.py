@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.pipelines.dataset import Dataset
 from kcompile.keras.pipelines.elements import element, over, row, rows, stacked
 from kcompile_runtime.checks import check_count, check_flag
@@ -63,8 +63,8 @@ def timeseries_dataset_from_array(
 
     def window(number: Any) -> Any:
         start = int(starts[int(number)])
-        made = part[start + places].view(EagerArray)
-        return made if held is None else (made, np.asarray(held[start]).view(EagerArray))
+        made = part[start + places].view(EagerTensor)
+        return made if held is None else (made, np.asarray(held[start]).view(EagerTensor))
 
     made = Dataset.range(len(starts)).map(window)
     if shuffle:

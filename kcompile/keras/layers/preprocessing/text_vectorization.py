@@ -10,7 +10,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.engine import KerasTensor, Node, is_integer
 from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layers.preprocessing.data import as_plain_array, batches
@@ -216,7 +216,7 @@ class TextVectorization(Encoding, OnArrays):
 
     def _standardized(self, array: np.ndarray) -> np.ndarray:
         if callable(self.standardize):
-            return texts(self, np.asarray(self.standardize(array.astype(str).view(EagerArray))))
+            return texts(self, np.asarray(self.standardize(array.astype(str).view(EagerTensor))))
         flat: list[str] = array.ravel().tolist()
         if self.standardize in ("lower", "lower_and_strip_punctuation"):
             flat = [text.translate(_LOWER) for text in flat]
@@ -226,7 +226,7 @@ class TextVectorization(Encoding, OnArrays):
 
     def _split(self, array: np.ndarray) -> Iterator[list[str]]:
         if callable(self.split):
-            for row in self.split(array.astype(str).view(EagerArray)):
+            for row in self.split(array.astype(str).view(EagerTensor)):
                 yield texts(self, np.asarray(row, dtype=object)).ravel().tolist()
             return
         for text in array.tolist():
