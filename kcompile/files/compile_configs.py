@@ -53,7 +53,10 @@ def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
             if str(value.get("class_name")) == "Nadam":
                 given["schedule_decay"] = given.pop("decay", None)
         value = {**value, "config": given}
-    return _object("optimizer", value, optimizers.get, problems)
+    found = _object("optimizer", value, optimizers.get, problems)
+    if tf and found is not None and found.home is None:
+        found.settle_in("tf_keras")
+    return found
 
 
 def _around(config: Mapping[str, Any], problems: Problems, tf: bool) -> Any:

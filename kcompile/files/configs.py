@@ -32,6 +32,7 @@ from kcompile.keras.layers.preprocessing.geometry import Resizing
 from kcompile.keras.layers.registry import SHARED
 from kcompile.keras.names_of_scripts import is_ours
 from kcompile.keras.policies import FLOAT_NAMES, NAMES, REMEDY, is_quantized, named
+from kcompile.keras.settings import uncounted
 from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -131,10 +132,20 @@ def _runs(entry: Mapping[str, Any]) -> int:
     config = entry["config"]
     inside = (
         config["layers"]
-        if isinstance(config.get("layers"), list)
+        if _is_list_of_layers(config.get("layers"))
         else [held for key in HELD for held in _listed(config.get(key)) if isinstance(held, Mapping)]
     )
     return 1 + sum(max(1, len(layer.get("inbound_nodes", ()))) * _runs(layer) for layer in inside)
+
+
+def _is_list_of_layers(value: Any) -> bool:
+    """Whether it may be the layers of a model, and no list of something else."""
+    return isinstance(value, list) and all(isinstance(layer, Mapping) for layer in value)
+
+
+def _plain(value: Any) -> bool:
+    """Whether there is no configuration in it."""
+    return not any(isinstance(part, Mapping) for part in _listed(value))
 
 
 def _listed(value: Any) -> Any:
@@ -256,7 +267,7 @@ def _says_input(entries: list[dict[str, Any]]) -> bool:
 
 def _is_model(entry: Mapping[str, Any]) -> bool:
     """Whether it is a model that has layers, and not a layer with an argument of this name."""
-    return isinstance(entry["config"].get("layers"), list) and not hasattr(layers, entry["class_name"])
+    return _is_list_of_layers(entry["config"].get("layers")) and not hasattr(layers, entry["class_name"])
 
 
 def _count_models_from_one(config: dict[str, Any]) -> None:
@@ -479,7 +490,7 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     if "batch_shape" in given:
         given["batch_input_shape"] = given.pop("batch_shape")
     known = parameters_of(cls)
-    config |= _translate_arguments(given, known, label, reading)
+    config |= _translate_arguments(given, known, label, reading, own)
     if "data_format" in known and config.get("data_format") is None:
         config["data_format"] = "channels_last"  # not what this machine's keras.json says
     if silent:  # its constructor may take no dtype
@@ -493,9 +504,14 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
 
 
 def _translate_arguments(
-    given: Mapping[str, Any], known: Mapping[str, inspect.Parameter | None], label: str, reading: _Reading
+    given: Mapping[str, Any],
+    known: Mapping[str, inspect.Parameter | None],
+    label: str,
+    reading: _Reading,
+    own: bool,
 ) -> dict[str, Any]:
-    """The arguments that a constructor knows, in our form. Others are problems, unless they mean nothing."""
+    """The arguments that a constructor knows, in our form. Others are problems, unless they mean nothing.
+    own: it is a class of the user's, whose `layers` may be anything."""
     config: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
@@ -506,15 +522,17 @@ def _translate_arguments(
         elif isinstance(getattr(known[key], "default", None), bool):
             config[key] = bool(value)
         else:
-            holds = key in HELD or (key.endswith("activation") and _is_layer(value))
+            holds = (key in HELD and not (own and _plain(value))) or (
+                key.endswith("activation") and _is_layer(value)
+            )
             config[key] = _held(value, label, reading) if holds else named_object(plain(value))
     return config
 
 
 def _try(cls: type[Layer], config: Mapping[str, Any], label: str, reading: _Reading) -> None:
-    """Make a layer, whose errors are problems of the file."""
+    """Make a layer, whose errors are problems of the file, and whose parts take no automatic names."""
     try:
-        with custom_object_scope(reading.custom):
+        with custom_object_scope(reading.custom), uncounted():
             cls.from_config(dict(config))
     except (ValueError, TypeError) as error:
         text = str(error) if str(error).startswith("Layer") else f"{label}: {error}"

@@ -224,7 +224,7 @@ class _Writer:
         self.met(layer.vintage, path)
         made = {
             key: self.held(key, getattr(layer, key), trainable, path)
-            if value is not None and (key in HELD or isinstance(getattr(layer, key, None), Layer))
+            if value is not None and _holds(getattr(layer, key, None), key in HELD)
             else self.value(key, value)
             for key, value in config.items()
             if key not in ("vintage", "operator")
@@ -374,6 +374,13 @@ class _Writer:
         if old:
             return [[*place, named] for place in first]
         return {"args": first if len(first) == 1 else [first], "kwargs": named}
+
+
+def _holds(value: Any, several: bool) -> bool:
+    """Whether an argument is a layer, or where there may be several a list of layers."""
+    if several and isinstance(value, (list, tuple)):
+        return bool(value) and all(isinstance(x, Layer) for x in value)
+    return isinstance(value, Layer)
 
 
 def _with_types(config: Config) -> Config:

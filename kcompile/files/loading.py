@@ -29,7 +29,7 @@ from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgra
 from kcompile.keras import layers, models
 from kcompile.keras.layer_weights import kept_random_state, weight_budget
 from kcompile.keras.loss_scaling import scaling
-from kcompile.keras.semantics import VINTAGES
+from kcompile.keras.semantics import LEGACY_OPTIMIZERS, VINTAGES
 from kcompile.keras.utils.serialization import custom_names, custom_object_scope
 from kcompile_runtime.checks import check_path
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
@@ -178,6 +178,8 @@ def _load_hdf5(
             )
             if model.compile_arguments is not None and ours.get("optimizer_vintage") in VINTAGES:
                 model.optimizer.vintage = ours["optimizer_vintage"]
+                if model.optimizer.vintage == LEGACY_OPTIMIZERS and model.optimizer.home is None:
+                    model.optimizer.settle_in("tf_keras")
         return model
 
 

@@ -11,6 +11,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import optimizer_steps as steps
 from kcompile.keras.engine import Variable
+from kcompile.keras.operands import tensor
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.optimizer_configs import for_files
 from kcompile.keras.semantics import Semantics
@@ -70,6 +71,20 @@ class LossScaleOptimizer(Optimizer):
             self.inner_optimizer.lr = value
 
     learning_rate = lr
+
+    @property
+    def dynamic_scale(self) -> Variable:
+        """The scale of the next step, as Keras 3 calls it."""
+        return self.scale
+
+    @property
+    def step_counter(self) -> Variable:
+        """The steps since the scale was set."""
+        return self.counter
+
+    def scale_loss(self, loss: Any) -> Any:
+        """A loss times the scale of now."""
+        return tensor(loss) * self.scale if isinstance(loss, Tensor) else loss * self.scale.array[()]
 
     def slots(self) -> tuple[str, ...]:
         return self.inner_optimizer.slots()

@@ -134,7 +134,10 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         **common: Any,
     ) -> None:
         kind = type(self).__name__
-        lr = rate_of(kind, lr, common)
+        # Classes of a script's of tf.keras say their rate after this
+        late = "lr" not in common and type(self).update_step is not None and _of_tf_keras(self.home)
+        unrated = late and lr is None and common.get("learning_rate") is None
+        lr = 0.0 if unrated else rate_of(kind, lr, common)
         common.pop("learning_rate", None)
         if vintage is not None and not (isinstance(vintage, str) and vintage in VINTAGES):
             raise ModelError(describe(f"{kind}: vintage", "one of " + ", ".join(VINTAGES), repr(vintage)))
@@ -157,6 +160,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         self._slots: dict[Variable, dict[str, Variable]] = {}
         self._variables: list[Variable] = []
         self.lr = lr
+        self._unrated = unrated
         for key, value in values.items():
             setattr(self, key, value)
         optimizer_variables.name_all(self)
@@ -202,6 +206,8 @@ class Optimizer(OwnUpdates, OptimizerCalls):
     @property
     def lr(self) -> Any:
         """The learning rate, a variable; `optimizer.lr = 0.1` sets its value. Of a schedule: its rate now."""
+        if self._rate_now is not None:
+            return self._rate_now
         if self._schedule is None:
             return self.learning_rate_variable
         return self.scheduled(int(self._iterations.array))
@@ -239,7 +245,10 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         return self._schedule(step) if by_step else self._schedule()
 
     def rate(self, trace: Trace, iterations: Tensor) -> Tensor:
-        """The rate of the next step."""
+        """The rate of the next step. Raises ModelError where a class never said it."""
+        if self._unrated:
+            wanted = "self._learning_rate = self._build_learning_rate(...) in its constructor"
+            raise ModelError(describe(type(self).__name__, wanted, "no learning rate"))
         if self._schedule is None:
             rate = trace.read(self.learning_rate_variable)
         else:
@@ -529,6 +538,11 @@ class Optimizer(OwnUpdates, OptimizerCalls):
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Optimizer:
         """An optimizer from its configuration; `lr` and `learning_rate` mean the same."""
         return cls(**config)
+
+
+def _of_tf_keras(home: str | None) -> bool:
+    """Whether a package's optimizers are those of tf.keras."""
+    return home is not None and edition(home).eager and not edition(home).operations
 
 
 def _square_sum(g: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ for each variable while a step is traced, where what it assigns becomes part of 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,13 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import initializers
+from kcompile.keras import initializers, schedules
 from kcompile.keras.explain import explained
 from kcompile.keras.operands import graph, tensor
 from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import Trace, trace_of, tracing
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
 class OwnUpdates:
@@ -29,13 +30,33 @@ class OwnUpdates:
     own_slots: tuple[str, ...] = ()  # names of the arrays that the class keeps for each variable
     own_state: tuple[Variable, ...] = ()  # what it keeps once
     update_step: Any = None  # of a class of the script's own
+    _rate_now: Any = None  # while `update_step` runs: the rate of the step
+    _unrated = False  # whether nobody has said the rate
+    lr: Any
     _slots: dict[Variable, dict[str, Variable]]
     _variables: list[Variable]
 
     def add_variable_from_reference(
-        self, reference_variable: Variable, name: str | None = None, initializer: Any = "zeros"
+        self,
+        reference_variable: Any = None,
+        name: str | None = None,
+        initializer: Any = "zeros",
+        *,
+        model_variable: Any = None,
+        variable_name: str | None = None,
+        shape: Any = None,
+        initial_value: Any = None,
     ) -> Variable:
-        """An array of the shape and dtype of a variable that is trained, kept for it."""
+        """An array of the shape and dtype of a variable that is trained, kept for it. tf.keras calls the
+        first two model_variable and variable_name, and takes a first value. Raises UnsupportedError for
+        another shape."""
+        reference_variable = model_variable if reference_variable is None else reference_variable
+        name = name or variable_name
+        if shape is not None and tuple(shape) != reference_variable.shape:
+            wanted = f"that of the variable, {reference_variable.shape}"
+            raise UnsupportedError(describe(f"{type(self).__name__}: shape", wanted, repr(tuple(shape))))
+        if initial_value is not None:
+            initializer = lambda *_, **__: np.asarray(initial_value)  # noqa: E731
         kept, slot = self._slots.setdefault(reference_variable, {}), name or f"slot_{len(self.own_slots)}"
         while slot in kept:
             slot += "_"
@@ -71,6 +92,31 @@ class OwnUpdates:
         self.own_state = (*self.own_state, made)
         return made
 
+    # ---- as tf.keras asks for them
+
+    def _build_learning_rate(self, learning_rate: Any) -> Any:
+        """Take a rate, or a schedule, and give it."""
+        self._unrated = False
+        self.lr = learning_rate
+        return learning_rate
+
+    def _serialize_hyperparameter(self, value: Any) -> Any:
+        """A number or a schedule as configurations have it."""
+        if isinstance(value, schedules.LearningRateSchedule):
+            return schedules.serialize(value)
+        return value.numpy() if isinstance(value, Variable) else value
+
+    def _var_key(self, variable: Variable) -> Variable:
+        """What stands for a variable in `_index_dict`."""
+        return variable
+
+    @property
+    def _index_dict(self) -> dict[Variable, int]:
+        """The places of the variables that it was built for."""
+        return {variable: place for place, variable in enumerate(self._variables)}
+
+    # ----
+
     def _get_variable_index(self, variable: Variable) -> int:
         """The place of a variable among those that are trained."""
         places = [k for k, v in enumerate(self._variables) if v is variable]
@@ -96,8 +142,13 @@ class OwnUpdates:
         """The value of a variable, p until now, after `update_step`."""
         trace.update(variable, p)
         label = f"Optimizer {type(self).__name__}: update_step of {variable.path!r}"
-        with tracing(trace.graph), explained(label):
-            self.update_step(g, variable, rate)
+        alone = len(inspect.signature(self.update_step).parameters) == 2  # as in tf.keras
+        self._rate_now = rate
+        try:
+            with tracing(trace.graph), explained(label):
+                self.update_step(*((g, variable) if alone else (g, variable, rate)))
+        finally:
+            self._rate_now = None
         return trace.read(variable)
 
 
