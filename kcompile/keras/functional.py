@@ -154,9 +154,10 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
         # A model is a layer whose first node is itself, as Keras has it
         self.nodes_made[:1] = [Node(self, 0, tuple(inputs), len(inputs) == 1, {}, self.outputs)]
 
-    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+    def add_loss(self, losses: Any = None, inputs: Any = None, *, loss: Any = None) -> None:
         """Add scalars (of others, the mean) to the loss: functions of K over tensors of this model."""
-        found = [identity(x) if isinstance(x, Variable) or is_number(x) else x for x in as_list(losses)]
+        given = as_list(loss if losses is None else losses)
+        found = [identity(x) if isinstance(x, Variable) or is_number(x) else x for x in given]
         for loss in found:
             if not isinstance(loss, KerasTensor):
                 raise ModelError(

@@ -39,11 +39,11 @@ class Additions(Arguments):
     adds_metrics = False  # whether add_metric was called
     told_metrics: Sequence[Any] = ()  # those of which add_metric was given a result
 
-    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+    def add_loss(self, losses: Any = None, inputs: Any = None, *, loss: Any = None) -> None:
         """Add scalars (or tensors, see `in_one`) to the loss of the model. Outside `call` they are
         functions of K over tensors of the model. inputs: the tensors there that they follow from; None: they
-        follow from weights alone."""
-        graph = current()
+        follow from weights alone. loss: Keras 3's name of the first argument."""
+        graph, losses = current(), loss if losses is None else losses
         for loss in [] if losses is None else as_list(losses):
             if graph is None and (is_number(loss) or isinstance(loss, (KerasTensor, Variable))):
                 loss = loss if isinstance(loss, KerasTensor) else identity(loss)

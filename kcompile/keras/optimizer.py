@@ -137,6 +137,8 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         # Classes of a script's of tf.keras say their rate after this
         late = "lr" not in common and type(self).update_step is not None and _of_tf_keras(self.home)
         unrated = late and lr is None and common.get("learning_rate") is None
+        if late and isinstance(lr, str):  # there the name is the first argument
+            lr, name, unrated = None, lr, common.get("learning_rate") is None
         lr = 0.0 if unrated else rate_of(kind, lr, common)
         common.pop("learning_rate", None)
         if vintage is not None and not (isinstance(vintage, str) and vintage in VINTAGES):
@@ -542,7 +544,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
 
 def _of_tf_keras(home: str | None) -> bool:
     """Whether a package's optimizers are those of tf.keras."""
-    return home is not None and edition(home).eager and not edition(home).operations
+    return home is not None and bool(edition(home).eager) and not edition(home).operations
 
 
 def _square_sum(g: Tensor) -> Tensor:

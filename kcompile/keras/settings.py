@@ -215,13 +215,13 @@ def said_floatx() -> str:
     return str(_settings["floatx"])
 
 
-def set_floatx(dtype: str) -> None:
+def set_floatx(value: str) -> None:
     """Make what is made from now on of this dtype; half precision counts as float32. Raises ModelError for
     what is no float type."""
-    if not isinstance(dtype, str) or dtype not in (*FLOATS, *HALVES):
+    if not isinstance(value, str) or value not in (*FLOATS, *HALVES):
         wanted = "one of " + ", ".join(map(repr, (*FLOATS, *HALVES)))
-        raise ModelError(describe("set_floatx", wanted, repr(dtype)))
-    _settings["floatx"] = dtype
+        raise ModelError(describe("set_floatx", wanted, repr(value)))
+    _settings["floatx"] = value
 
 
 def dtype_policy() -> DTypePolicy:

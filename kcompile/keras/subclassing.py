@@ -303,8 +303,9 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
             return [None] * len(outputs)
         return [trace_of(y).masks.get(y.value) for y in outputs]
 
-    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+    def add_loss(self, losses: Any = None, inputs: Any = None, *, loss: Any = None) -> None:
         """In `call`, scalars of symbolic tensors; outside, functions of K over tensors of this model."""
+        losses = loss if losses is None else losses
         inside = all(isinstance(loss, Tensor) for loss in as_list(losses))
         (Layer if inside else Model).add_loss(self, losses, inputs)
 

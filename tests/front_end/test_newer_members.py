@@ -302,3 +302,27 @@ def test_calls_with_other_values_of_the_variables():
         model.stateless_call(doubled[:1], fixed, x)
     model(x / 2, training=True)  # moves them
     np.testing.assert_allclose(np.asarray(model.non_trainable_variables[0]), [0.0375] * 4, 1e-4)
+
+
+@pytest.mark.parametrize("keras", [keras3, tf_keras])
+def test_deserialize_takes_classes_of_a_script(keras):
+    class Ones(keras.initializers.Initializer):
+        def __call__(self, shape, dtype=None):
+            return np.ones(shape)
+
+    given = {"class_name": "Ones", "config": {}}
+    assert type(keras.initializers.deserialize(given, custom_objects={"Ones": Ones})) is Ones
+    with keras.utils.custom_object_scope(custom_objects={"Ones": Ones}):
+        assert type(keras.initializers.deserialize(given)) is Ones
+
+
+def test_add_loss_has_the_name_of_keras_3():
+    class Adds(keras3.layers.Layer):
+        def call(self, x):
+            self.add_loss(loss=keras3.ops.sum(x))
+            return x
+
+    model = keras3.Sequential([keras3.Input((2,)), Adds()])
+    model.compile(loss="mse")
+    ones = np.ones((3, 2), np.float32)
+    assert model.evaluate(ones, ones, verbose=0) == 6.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kcompile import tf_keras
+from kcompile import keras3, tf_keras
 from kcompile.keras import utils
 from kcompile.keras.layers import Dense, GlobalMaxPooling1D, Input, TimeDistributed, add
 from kcompile.keras.models import Model, Sequential
@@ -58,6 +58,17 @@ def test_labels_tell_names_and_shapes_as_asked(nested: Model) -> None:
     labels, _ = named(nested, show_layer_names=False, show_shapes=True)
     assert "InputLayer\n|{input:|output:}|{{(None, 4)}|{(None, 4)}}" in labels
     assert "Add\n|{input:|output:}|{{[(None, 2), (None, 2)]}|{(None, 2)}}" in labels
+
+
+def test_labels_tell_what_else_is_asked_for(tmp_path: Path) -> None:
+    model = keras3.Sequential(
+        [keras3.Input((3,)), keras3.layers.Dense(2, activation="relu", trainable=False)]
+    )
+    path = tmp_path / "m.dot"
+    keras3.utils.plot_model(
+        model, path, show_dtype=True, show_layer_activations=True, show_trainable=True, show_layer_names=False
+    )
+    assert "Dense|float32|relu|non-trainable" in path.read_text()
 
 
 def test_models_inside_become_boxes(nested: Model) -> None:

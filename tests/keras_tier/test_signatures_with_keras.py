@@ -102,6 +102,46 @@ def test_methods_take_what_theirs_take(ours, theirs):
     assert found == []
 
 
+# What takes the names of theirs, in whichever order
+NAMED = [
+    "layers.Layer.add_loss",
+    "layers.Layer.add_weight",
+    "Model.compute_loss",
+    "Model.export",
+    "utils.custom_object_scope",
+    "utils.get_file",
+    "utils.load_img",
+    "utils.normalize",
+    "utils.pad_sequences",
+    "utils.set_random_seed",
+    "utils.split_dataset",
+    "utils.to_categorical",
+    "saving.load_model",
+    "saving.register_keras_serializable",
+    "saving.save_model",
+    "saving.serialize_keras_object",
+    "initializers.deserialize",
+    "regularizers.deserialize",
+    "constraints.deserialize",
+]
+# Theirs that ours have not: there are no two formats
+ABSENT = {"use_legacy_format"}
+
+
+@pytest.mark.parametrize("ours, theirs", PAIRS)
+@pytest.mark.parametrize("path", NAMED)
+def test_functions_take_the_names_of_theirs(ours, theirs, path):
+    there, here = pytest.importorskip(theirs), importlib.import_module(ours)
+    for part in path.split("."):
+        there, here = getattr(there, part, None), getattr(here, part, None)
+    if there is None or here is None:
+        pytest.skip("one of both has no such function")
+    parameters = inspect.signature(here).parameters.values()
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return  # it takes what it says by itself
+    assert {name for name, _ in arguments(there)} - {name for name, _ in arguments(here)} <= ABSENT
+
+
 @pytest.mark.parametrize("ours, theirs", PAIRS)
 @pytest.mark.parametrize("module", MODULES)
 def test_constructors_take_what_theirs_take(ours, theirs, module):

@@ -24,10 +24,12 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 @contextmanager
-def custom_object_scope(*objects: Mapping[str, Any] | None) -> Iterator[None]:
-    """Inside the `with`, these names mean these classes and functions."""
+def custom_object_scope(
+    *objects: Mapping[str, Any] | None, custom_objects: Mapping[str, Any] | None = None
+) -> Iterator[None]:
+    """Inside the `with`, these names mean these classes and functions. custom_objects: the same by name."""
     before = dict(_custom)
-    for names in objects:
+    for names in (*objects, custom_objects):
         _custom.update(_checked(names))
     try:
         yield

@@ -29,6 +29,27 @@ RANKDIRS = ("TB", "LR", "BT", "RL")
 TEXTS = ("dot", "gv")  # formats that need no Graphviz
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a node says of its layer besides name and class."""
+
+    dtype: bool = False
+    activation: bool = False
+    trainable: bool = False
+
+    def of(self, layer: Layer) -> Iterator[str]:
+        """The parts of the label of a layer."""
+        if self.dtype:
+            yield str(layer.dtype)
+        function = getattr(layer, "activation", None)
+        if self.activation and function is not None:
+            yield str(
+                getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__)
+            )
+        if self.trainable:
+            yield "trainable" if layer.trainable else "non-trainable"
+
+
 @dataclass
 class Drawing:
     """A graph to be drawn. options: its attributes. labels: of nodes, by their names. edges: pairs of names.
@@ -79,15 +100,21 @@ def model_to_dot(
     expand_nested: bool = False,
     dpi: float = 96,
     subgraph: bool = False,
+    *,
+    show_dtype: bool = False,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
 ) -> Any:
     """The layers of a model as a pydot.Dot: a node for each, and an edge for each tensor between two.
 
     show_shapes: with the shapes of inputs and outputs. show_layer_names: with the names. rankdir: the
     direction, "TB" is down, "LR" to the right. expand_nested: models inside as boxes with their layers. dpi:
-    dots in an inch of a picture. subgraph: a pydot.Cluster, for a graph of one's own. Raises ExtraError (an
+    dots in an inch of a picture. subgraph: a pydot.Cluster, for a graph of one's own. show_dtype,
+    show_layer_activations, show_trainable: with what each layer says of these. Raises ExtraError (an
     ImportError) without pydot; `plot_model` needs none.
     """
-    found = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, subgraph)
+    said = Said(show_dtype, show_layer_activations, show_trainable)
+    found = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, subgraph, said)
     return found.of_pydot(library("pydot", "plot"), subgraph)
 
 
@@ -99,6 +126,10 @@ def plot_model(
     rankdir: str = "TB",
     expand_nested: bool = False,
     dpi: float = 96,
+    *,
+    show_dtype: bool = False,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
 ) -> Any:
     """Write a picture of a model's layers to a file; arguments as `model_to_dot` has them.
 
@@ -107,7 +138,8 @@ def plot_model(
     or does not know the format; then no file is written. In a notebook, gives the picture to be shown.
     """
     path = Path(check_path("plot_model: to_file", to_file))
-    text = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi).text()
+    said = Said(show_dtype, show_layer_activations, show_trainable)
+    text = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, said=said).text()
     form = path.suffix[1:].lower() or "png"
     if form in TEXTS:
         path.write_text(text, encoding="utf-8")
@@ -141,6 +173,7 @@ def drawing(
     expand_nested: bool = False,
     dpi: float = 96,
     subgraph: bool = False,
+    said: Said = Said(),  # it never changes
 ) -> Drawing:
     """The graph of a model's layers. Raises ModelError for a model without a known input."""
     if not isinstance(model, Model):
@@ -152,10 +185,10 @@ def drawing(
     check_number("dpi", dpi, 1)
     options = {"rankdir": rankdir, "concentrate": "true", "dpi": f"{dpi:g}"}
     flags = bool(show_shapes), bool(show_layer_names), bool(expand_nested)
-    return _drawn(model, *flags, None if subgraph else options)
+    return _drawn(model, *flags, said, None if subgraph else options)
 
 
-def _drawn(model: Model, shapes: bool, names: bool, expand: bool, options: Any = None) -> Drawing:
+def _drawn(model: Model, shapes: bool, names: bool, expand: bool, said: Said, options: Any = None) -> Drawing:
     """A model's graph with these attributes, by default those of a box."""
     box = {"style": "dashed", "label": model.name, "labeljust": "l"}
     made = Drawing(model.name, box if options is None else options)
@@ -166,9 +199,9 @@ def _drawn(model: Model, shapes: bool, names: bool, expand: bool, options: Any =
         inner = layer.layer if isinstance(layer, Wrapper) else layer
         opened = expand and isinstance(inner, Model)
         if not opened or inner is not layer:
-            made.labels[name] = _label(layer, shapes, names, opened)
+            made.labels[name] = _label(layer, shapes, names, opened, said)
         if expand and isinstance(inner, Model):
-            part = _drawn(inner, shapes, names, expand)
+            part = _drawn(inner, shapes, names, expand, said)
             made.inside.append(part)
             first, last = _first(part), _last(part)
             ends[layer] = (first if inner is layer else name), last
@@ -188,12 +221,13 @@ def _last(part: Drawing) -> str:
     return list(part.labels)[-1] if part.labels else _last(part.inside[-1])
 
 
-def _label(layer: Layer, shapes: bool, names: bool, opened: bool) -> str:
-    """What a node says: its name and class, those of the layer inside, and the shapes."""
+def _label(layer: Layer, shapes: bool, names: bool, opened: bool, said: Said) -> str:
+    """What a node says: its name and class, those of the layer inside, the rest that is asked for, and the
+    shapes."""
     name, kind = layer.name, type(layer).__name__
     if isinstance(layer, Wrapper) and not opened:
         name, kind = f"{name}({layer.layer.name})", f"{kind}({type(layer.layer).__name__})"
-    label = f"{name}: {kind}" if names else kind
+    label = "|".join([f"{name}: {kind}" if names else kind, *said.of(layer)])
     if not shapes:
         return label
     found = {"input": "multiple", "output": "multiple"}
