@@ -262,6 +262,13 @@ _codes: LruCache[Callable[..., list[np.ndarray]]] = LruCache(lambda code: code.n
 _once: dict[str, None] = {}  # the graphs that came once
 
 
+def code_of(traced: Traced) -> Any:
+    """A traced graph, compiled: a function of the number of samples and the inputs' arrays."""
+    import kcompile
+
+    return kcompile.compile_trace(traced)
+
+
 def _compiled(graph: Graph) -> Callable[..., list[np.ndarray]] | None:
     """The code of a graph of fixed sizes that is worth it; None for one that comes for the first time."""
     if sum(math.prod(map(int, t.shape)) for node in graph.nodes.values() for t in node.types) < WORK:
@@ -269,9 +276,7 @@ def _compiled(graph: Graph) -> Callable[..., list[np.ndarray]] | None:
     name = fingerprint(graph)
     code = _codes.get((name, ()))
     if code is None and name in _once:
-        import kcompile
-
-        code = _codes.put((name, ()), kcompile.compile_trace(Traced(graph, {})))
+        code = _codes.put((name, ()), code_of(Traced(graph, {})))
     elif code is None:
         _once[name] = None
         for oldest in list(_once)[:-KEPT]:

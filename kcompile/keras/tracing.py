@@ -92,6 +92,7 @@ class Trace:
     a step of a model's own. added: in one, what the latest call of each layer added to losses. untold: nobody
     says whether this is training, as where a model is called on arrays. top: the model that is traced, and
     not one inside of it. fed: models that begin with texts, whose calls are given what their graphs take.
+    once: what is traced is code of a script that does not run again (`tf.function`).
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -117,6 +118,7 @@ class Trace:
         self.assigned: set[Variable] = set()
         self.stepping = False
         self.untold = False
+        self.once = False
         self._told_inside = False  # of a call inside, somebody said whether this is training
         self.top: Any = None
         self.fed: set[int] = set()
@@ -249,6 +251,14 @@ class Trace:
             self.measures = outer
             after = self.graph.updates
             self.measured |= {name for name, value in after.items() if before.get(name) != value}
+
+
+def check_repeats(what: str) -> None:
+    """Raises UnsupportedError where a `tf.function` is traced, whose code does not run again: it then runs as
+    Python has it, each time."""
+    trace = None if (graph := current()) is None else find_trace(graph)
+    if trace is not None and trace.once:
+        raise UnsupportedError(f"{what} in a function that is traced")
 
 
 def find_trace(graph: Graph) -> Trace | None:

@@ -43,6 +43,7 @@ from kcompile.tensorflow import (
     summaries,
     tables,
     texts,
+    traced_functions,
 )
 from kcompile.tensorflow.absent import why_absent
 
@@ -86,7 +87,10 @@ def _given(values: Any) -> Any:
     return around.constant(values) if plain else values
 
 
-_CLASSES = (drawing.NAMES, examples.NAMES, lists.NAMES, modules.NAMES, summaries.NAMES)
+_CLASSES = (
+    *(drawing.NAMES, examples.NAMES, lists.NAMES, modules.NAMES, summaries.NAMES),
+    traced_functions.NAMES,
+)
 
 
 def _collected() -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.pipelines.elements import element
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tensors import Variable as _Variable
-from kcompile.keras.tracing import current
+from kcompile.keras.tracing import check_repeats, current
 from kcompile.tensorflow import functions
 from kcompile.tensorflow.functions import o, of_values
 
@@ -115,14 +115,9 @@ class VariablePart(EagerTensor):
         return self.assign(self.of.array[self.key] - np.asarray(value))
 
 
-def function(func: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """The function itself: code is traced where a model is compiled, and arguments of tf.function say how
-    TensorFlow traces it."""
-    return (lambda given: given) if func is None else func
-
-
 def printed(*inputs: Any, **kwargs: Any) -> None:
     """print, of what is known now."""
+    check_repeats("tf.print")
     print(*inputs, sep=kwargs.get("sep", " "), end=kwargs.get("end", "\n"))
 
 
@@ -208,8 +203,7 @@ NAMES: dict[str, Any] = {
     "zeros_initializer": initializers.Zeros,
     "convert_to_tensor": convert_to_tensor,
     "executing_eagerly": lambda: True,
-    "function": function,
-    "autograph.experimental.do_not_convert": function,
+    "autograph.experimental.do_not_convert": lambda func=None: (lambda f: f) if func is None else func,
     "is_tensor": o.is_tensor,
     "no_op": _ignored,
     "broadcast_static_shape": lambda shape_x, shape_y: TensorShape(np.broadcast_shapes(shape_x, shape_y)),
@@ -221,8 +215,6 @@ NAMES: dict[str, Any] = {
     "print": printed,
     "py_function": of_python,
     "autograph.set_verbosity": _ignored,
-    "config.run_functions_eagerly": _ignored,
-    "config.functions_run_eagerly": lambda: False,
     "config.list_physical_devices": _devices("physical_"),
     "config.list_logical_devices": _devices(""),
     "config.get_visible_devices": _devices("physical_"),

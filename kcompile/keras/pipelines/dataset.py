@@ -20,6 +20,7 @@ from kcompile.keras.eager import EagerTensor
 from kcompile.keras.pipelines.elements import cast_like, element, over, padded, row, rows, spec, stacked
 from kcompile.keras.pipelines.gathering import Gathering, call
 from kcompile.keras.settings import new_seed
+from kcompile.keras.tracing import check_repeats
 from kcompile_runtime.checks import check_count, check_flag
 from kcompile_runtime.errors import InputError, InputTypeError, describe
 
@@ -479,6 +480,7 @@ class _Pass:
         return self
 
     def __next__(self) -> Any:
+        check_repeats("an element of a data set")
         return next(self._made)
 
     next = get_next = __next__
