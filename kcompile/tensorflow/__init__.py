@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.eager import as_tensors
-from kcompile.keras.operands import leaves
+from kcompile.keras.operands import here, leaves, map_leaves
 from kcompile.keras.settings import kept_widths
 from kcompile.keras.tracing import current
 from kcompile.tensorflow import (
@@ -68,6 +68,7 @@ def _of_tensors(function: Any) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = map_leaves(here, args), map_leaves(here, kwargs)
         if first not in _SHAPES:
             if args and isinstance(args[0], (list, tuple)):
                 args = (_given(args[0]), *args[1:])

@@ -13,6 +13,7 @@ import numpy as np
 
 from kcompile.keras.eager import EagerTensor
 from kcompile.keras.settings import new_seed
+from kcompile.keras.tracing import check_repeats
 from kcompile.tensorflow.augmenting import FUNCTIONS as AUGMENTING
 from kcompile.tensorflow.further import adjust_jpeg_quality
 from kcompile_runtime.errors import InputError, describe
@@ -56,7 +57,12 @@ class Generator:
         self._seed = [
             int(s) % 2**64 for s in np.ravel(np.asarray(new_seed(32, np.uint32) if seed is None else seed))
         ]
-        self._draws = np.random.default_rng(self._seed)
+        self._generator = np.random.default_rng(self._seed)
+
+    @property
+    def _draws(self) -> np.random.Generator:
+        check_repeats("tf.random.Generator")
+        return self._generator
 
     @classmethod
     def from_seed(cls, seed: Any, alg: Any = None) -> Generator:

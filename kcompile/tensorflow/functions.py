@@ -31,10 +31,30 @@ def on_values(*given: Any) -> bool:
     return not any(isinstance(x, (Tensor, KerasTensor)) for x in leaves(list(given)))
 
 
+# Functions of values, through whose results no gradient would flow where a tape notes
+_FLOWING = frozenset(
+    [
+        "py_function",
+        "math.lgamma",
+        "linalg.expm",
+        "image.adjust_jpeg_quality",
+        "image.draw_bounding_boxes",
+        "image.crop_and_resize",
+        "boolean_mask",
+        "dynamic_stitch",
+        "scan",
+        "foldl",
+        "foldr",
+        "bitcast",
+    ]
+)
+
+
 def of_values(name: str, remedy: str, *given: Any) -> None:
     """Raises UnsupportedError where operands are not known now. name: of a function whose result has a size
-    that follows from them."""
-    if not on_values(*given):
+    that follows from them. Where a tape notes, tensors have values: they do where no gradient is lost."""
+    lost = name in _FLOWING or name.startswith("math.segment")
+    if not all(on_values(x) or (isinstance(x, Tensor) and x.graph.eager and not lost) for x in leaves(given)):
         raise UnsupportedError(
             f"tensorflow.{name}: the size of its result depends on the data, and sizes are known when "
             f"a model is compiled. {remedy}"

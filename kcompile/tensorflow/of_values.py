@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.tensor import Tensor
 from kcompile.keras.eager import as_tensors
 from kcompile.keras.operands import leaves, map_leaves
 from kcompile.tensorflow.functions import Function, o, of_values, on_values
@@ -31,21 +32,23 @@ def unique_with_counts(x: Any, out_idx: Any = "int32", name: Any = None) -> Any:
 
 def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_mask") -> Any:
     """The parts where a mask holds, whose axes are those of the tensor from `axis` on."""
-    of_values("boolean_mask", "Use tf.where(mask, tensor, 0)", tensor, mask)
+    eager = isinstance(tensor, Tensor) and tensor.graph.eager  # where a tape notes
+    of_values("boolean_mask", "Use tf.where(mask, tensor, 0)", *(() if eager else (tensor, mask)))
     first = 0 if axis is None else int(axis)
-    array, chosen = np.asarray(tensor), np.asarray(mask, bool)
-    if array.shape[first : first + chosen.ndim] != chosen.shape:
-        raise InputError(
-            describe("boolean_mask: mask", f"the axes of {array.shape}", f"shape {chosen.shape}")
-        )
-    return array[(slice(None),) * first + (chosen,)]
+    chosen, shape = np.asarray(mask, bool), tuple(np.shape(tensor) if not eager else tensor.shape)
+    behind = first + chosen.ndim
+    if shape[first:behind] != chosen.shape:
+        raise InputError(describe("boolean_mask: mask", f"the axes of {shape}", f"shape {chosen.shape}"))
+    if eager:
+        rows = o.reshape(tensor, (*shape[:first], chosen.size, *shape[behind:]))
+        return o.take(rows, np.flatnonzero(chosen), first)
+    return np.asarray(tensor)[(slice(None),) * first + (chosen,)]
 
 
 def dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: Any = None) -> Any:
     """The parts of data by the numbers that partitions gives them."""
     of_values("dynamic_partition", "Use tf.where", data, partitions)
-    array, numbers = np.asarray(data), np.asarray(partitions)
-    return [array[numbers == k] for k in range(int(num_partitions))]
+    return [boolean_mask(data, np.asarray(partitions) == k) for k in range(int(num_partitions))]
 
 
 def dynamic_stitch(indices: Any, data: Any, name: Any = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.extras import library
+from kcompile.keras.tracing import check_repeats
 from kcompile.tensorflow.files import path_of
 from kcompile.tensorflow.functions import of_values
 from kcompile_runtime.errors import InputError, describe
@@ -67,6 +68,7 @@ def record_if(condition: Any) -> Iterator[None]:
 
 def _told(name: str, data: Any, step: Any) -> tuple[Any, int] | None:
     """The writer, and the step; None where nothing is written. Raises InputError without a step."""
+    check_repeats(f"tf.summary.{name}")
     of_values(f"summary.{name}", "Use keras.callbacks.TensorBoard, or add_metric", data)
     record = _state["record"]
     if _state["writer"] is None or not bool(np.asarray(record() if callable(record) else record)):
