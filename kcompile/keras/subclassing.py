@@ -22,8 +22,9 @@ from kcompile.keras.editions import edition
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
-from kcompile.keras.layer_arguments import ConfigurationError, parameters
+from kcompile.keras.layer_arguments import ConfigurationError
 from kcompile.keras.layer_weights import distinct, distinguish
+from kcompile.keras.layers.custom import check_given, constructor_arguments
 from kcompile.keras.layers.forms import FORM, OPTIONS, Formed, is_tensor
 from kcompile.keras.layers.held import check_nesting, forget_place, layers_in
 from kcompile.keras.lengths import wider
@@ -47,6 +48,12 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
 
     subclassed = True
     computes_in_dtype = True
+    _given: Mapping[str, Any] = {}  # the arguments of the constructor
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> SubclassedModel:
+        made: SubclassedModel = super().__new__(cls)
+        vars(made)["_given"] = constructor_arguments(made, args, kwargs)
+        return made
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         self._prepared = False  # whether a `build` of the class's own has run
@@ -312,16 +319,17 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
     # ---- configurations
 
     def get_config(self) -> dict[str, Any]:
-        """Raises ConfigurationError (a NotImplementedError) unless the class defines it; since tf.keras, a
-        class whose constructor takes no arguments needs no more than its name."""
-        own = [p for p in parameters(type(self), Model) if p not in ("name", "trainable", "dtype")]
-        default = type(self).get_config is SubclassedModel.get_config
-        if not edition(self.vintage).eager or (default and own):
+        """What the constructor was given, of a class that does not define it itself. Raises
+        ConfigurationError (a NotImplementedError) where JSON does not hold that, and in Keras 2."""
+        if not edition(self.vintage).eager:
             raise ConfigurationError(
                 f"{type(self).__name__}: a model by subclassing has no configuration. Define get_config and "
                 "from_config, or keep its weights with save_weights"
             )
-        return {}
+        if type(self).get_config is not SubclassedModel.get_config:
+            return {}
+        check_given(self, self._given)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in self._given.items()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None, inputs: Any = None) -> Any:

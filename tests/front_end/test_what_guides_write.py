@@ -244,3 +244,23 @@ def test_dtypes_by_types_of_python():
     assert keras3.backend.standardize_dtype(bool) == "bool"
     assert keras3.Input((2,), dtype=int).dtype == "int32"
     keras3.utils.clear_session(free_memory=True)
+
+
+@pytest.mark.parametrize("edition", [keras3, tf_keras], ids=["keras3", "tf_keras"])
+def test_models_by_subclassing_are_saved_with_what_their_constructor_was_given(edition, tmp_path):
+    class Net(edition.Model):
+        def __init__(self, units, last=None, **options):
+            super().__init__(**options)
+            self.first = edition.layers.Dense(units)
+            self.last = last or edition.layers.Activation("tanh")
+
+        def call(self, x):
+            return self.last(self.first(x))
+
+    net, x = Net(5), np.ones((2, 3), "float32")
+    expected = net.predict(x, verbose=0)
+    net.save(tmp_path / "net.keras")
+    again = edition.models.load_model(tmp_path / "net.keras", custom_objects={"Net": Net})
+    np.testing.assert_allclose(again.predict(x, verbose=0), expected, rtol=1e-6)
+    with pytest.raises(NotImplementedError, match="cannot hold the argument 'last'"):
+        Net(5, edition.layers.Dense(2)).get_config()

@@ -22,6 +22,36 @@ _OF_LAYER = frozenset(inspect.signature(Layer.__init__).parameters)
 _SIMPLE = (type(None), bool, int, float, str)
 
 
+def constructor_arguments(made: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the constructor of a class by their names, with its defaults, but those of all layers;
+    {} where they do not fit, as the constructor says itself."""
+    try:
+        bound = inspect.signature(type(made).__init__).bind(made, *args, **kwargs)
+    except (TypeError, ValueError):
+        return {}
+    bound.apply_defaults()
+    kinds = {name: p.kind for name, p in bound.signature.parameters.items()}
+    own = [k for k in list(bound.arguments)[1:] if k not in _OF_LAYER]
+    several = inspect.Parameter.VAR_POSITIONAL
+    return {
+        k: bound.arguments[k]
+        for k in own
+        if kinds[k] in _NAMED or (kinds[k] is several and bound.arguments[k])
+    }
+
+
+def check_given(owner: Any, given: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError for arguments of a constructor that JSON does not hold, or without names."""
+    names = parameters(type(owner))
+    odd = [k for k, v in given.items() if not _is_simple(v) or k not in names]
+    if odd:
+        raise ConfigurationError(
+            f"{owner.label}: its configuration cannot hold the argument {odd[0]!r} of its constructor: "
+            f"{given[odd[0]]!r}. Define get_config (and from_config, where the constructor "
+            "does not take what it gives)"
+        )
+
+
 class Custom(Formed, Holder):
     """The part of a user's layer that is about what it holds and how it is called."""
 
@@ -29,20 +59,7 @@ class Custom(Formed, Holder):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Custom:
         made: Custom = super().__new__(cls)
-        try:
-            bound = inspect.signature(cls.__init__).bind(made, *args, **kwargs)
-        except (TypeError, ValueError):
-            return made  # the constructor says what is wrong
-        bound.apply_defaults()
-        kinds = bound.signature.parameters
-        several = inspect.Parameter.VAR_POSITIONAL
-        own = [
-            k
-            for k in list(bound.arguments)[1:]
-            if k not in _OF_LAYER and (kinds[k].kind in _NAMED or kinds[k].kind is several)
-        ]
-        given = {k: bound.arguments[k] for k in own if kinds[k].kind in _NAMED or bound.arguments[k]}
-        vars(made)["_given"] = given
+        vars(made)["_given"] = constructor_arguments(made, args, kwargs)
         return made
 
     def get_config(self) -> dict[str, Any]:
@@ -52,13 +69,9 @@ class Custom(Formed, Holder):
         config = super().get_config()
         if type(self).get_config is not Custom.get_config:
             return config
-        eager, names = edition(self.vintage).eager, parameters(type(self))
-        if odd := [k for k, v in self._given.items() if not _is_simple(v) or k not in names] if eager else []:
-            raise ConfigurationError(
-                f"{self.label}: its configuration cannot hold the argument {odd[0]!r} of its constructor: "
-                f"{self._given[odd[0]]!r}. Define get_config (and from_config, where the constructor "
-                "does not take what it gives)"
-            )
+        eager = edition(self.vintage).eager
+        if eager:
+            check_given(self, self._given)
         known = set(parameters(Layer)) if eager else {*config, *parameters(Layer)}
         kept = {k: v for k, v in self._given.items() if k not in known and _is_simple(v)}
         return config | {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
