@@ -14,7 +14,7 @@ import numpy as np
 
 from kcompile.ir.specs import spec_of
 from kcompile.ir.types import TensorType
-from kcompile.keras import graphs, standardize
+from kcompile.keras import graphs, losses, standardize
 from kcompile.keras.given_tensors import GivenTensors, takes_data
 from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.own_code import has_own
@@ -171,6 +171,8 @@ class Adapter:
         lengths = lengths_of(model, arrays)
         self._adopt_labels(y, lengths)
         self._adopt_weights(sample_weight, lengths)
+        if sample_weight is not None or class_weight is not None:
+            self._refuse_weights()
         targets = self.feeds(lengths).targets
         labels = standardize.labels(y, targets, model.output_labels)
         counts = {f"input {s.name!r}": len(a) for s, a in zip(self.feeds(lengths).inputs, arrays)}
@@ -181,6 +183,14 @@ class Adapter:
             sample_weight, class_weight, targets, labels, n, model.output_labels, model.semantics
         )
         return [*arrays, *labels, *weights], n
+
+    def _refuse_weights(self) -> None:
+        """Raises InputError where a loss has no value of each sample that a weight could be of."""
+        resolved = graphs.compile_arguments(self._model)
+        for loss, y in zip(resolved.losses, self._model.outputs):
+            if loss is not None and losses.is_across_batch(loss, len(y.shape)):
+                wanted = "no weights of samples, as it is along the batch"
+                raise InputError(describe(f"loss {loss.name!r}", wanted, "sample_weight or class_weight"))
 
     def conforming(self, x: Any, y: Any) -> list[Array] | None:
         """x, y and weights of 1 for a model with one input and one output, when nothing has to be

@@ -509,6 +509,8 @@ def output_loss(output: Scored, loss: Loss, meaning: Semantics) -> Tensor:
     counts = losses.counted(loss, y, output.prediction, each)
     if counts is not None:
         mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
+    if losses.is_across_batch(loss, output.prediction.rank):
+        each = (ops.reduce_sum if summed else ops.reduce_mean)(each)
     if each.rank and not _by_sample(each, output.prediction):
         raise ModelError(
             describe(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir.types import BYTES, FLOATS
+from kcompile.ir.types import BYTES, DTYPES, FLOATS
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import Arguments
@@ -93,6 +93,15 @@ def _check_others(label: str, others: Mapping[str, Any]) -> None:
             raise InputTypeError(describe(f"{label}: add_weight", wanted, repr(name)))
 
 
+# Initializers that draw floats
+DRAWN = (
+    initializers.RandomNormal,
+    initializers.TruncatedNormal,
+    initializers.VarianceScaling,
+    initializers.Orthogonal,
+)
+
+
 class Weights(Arguments):
     """The part of `Layer` that is about its variables."""
 
@@ -115,7 +124,8 @@ class Weights(Arguments):
         constraint: Any = None,
         **others: Any,
     ) -> Variable:
-        """A new variable of this layer, filled by `initializer` (default glorot_uniform). others: what later
+        """A new variable of this layer, filled by `initializer` (default glorot_uniform, or zeros for whole
+        numbers since tf.keras). others: what later
         Kerases have besides, which says how variables are kept elsewhere and means nothing here."""
         _check_others(self.label, others)
         sizes, name = tuple(shape or ()), unnamed(self.vintage) if name is None else name
@@ -135,9 +145,14 @@ class Weights(Arguments):
                 )
             )
         own = self.dtype if self.dtype in FLOATS else floatx()
-        kind = self.one_of("dtype of add_weight", dtype_name(dtype or own), (*FLOATS, "int32", "uint32"))
+        known = DTYPES if edition(self.vintage).eager else (*FLOATS, "int32", "uint32")
+        kind = self.one_of("dtype of add_weight", dtype_name(dtype or own), known)
         self._spend(BYTES[kind] * prod(map(int, sizes)), sizes)
-        fill = initializers.get("glorot_uniform" if initializer is None else initializer)
+        usual = "zeros" if edition(self.vintage).eager and kind not in FLOATS else "glorot_uniform"
+        fill = initializers.get(usual if initializer is None else initializer)
+        if kind not in FLOATS and edition(self.vintage).eager and isinstance(fill, DRAWN):
+            wanted = "an initializer of whole numbers, as zeros and ones are"
+            raise ModelError(describe(f"{self.label}: {kind} weights {name!r}", wanted, type(fill).__name__))
         fill = np.zeros if _blank.get() else fill
         taken = {v.path for v in (*self._trainable, *self._non_trainable)}
         with tracing(None), running(self.vintage):  # first values are computed now

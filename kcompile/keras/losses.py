@@ -116,8 +116,16 @@ def poisson(y_true: Any, y_pred: Tensor) -> Tensor:
 
 
 def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """Minus the cosine of the angle between y_true and y_pred."""
-    return -_cosine_along(y_true, y_pred, _feature_axis("cosine_similarity", axis, y_pred))
+    """Minus the cosine of the angle between y_true and y_pred; since tf.keras also along the batch, where
+    there is one for each feature."""
+    across = edition(vintage_running()).eager and is_integer(axis) and axis in (0, -y_pred.rank)
+    along = 0 if across else _feature_axis("cosine_similarity", axis, y_pred)
+    return -_cosine_along(y_true, y_pred, along)
+
+
+def is_across_batch(loss: Any, rank: int) -> bool:
+    """Whether a loss of outputs of this rank is no value of each sample, but of the batch."""
+    return isinstance(loss, CosineSimilarity) and loss.arguments.get("axis") in (0, -rank)
 
 
 def _cosine_along(y_true: Any, y_pred: Tensor, axis: Any) -> Tensor:

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 
+from kcompile import keras3, tf_keras
 from kcompile.ir import interpreter, ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Graph
@@ -14,7 +15,7 @@ from kcompile.keras import backend as K
 from kcompile.keras import losses, metrics
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import at_version
-from kcompile_runtime.errors import KcompileError
+from kcompile_runtime.errors import InputError, KcompileError
 
 rng = np.random.default_rng(7)
 N, C = 6, 4
@@ -417,3 +418,20 @@ def test_losses_that_do_not_count_are_not_in_the_mean():
     y, p = np.array([0, 1, 2]), np.eye(3, dtype=np.float32) * 0.4 + 0.2
     one = -np.log(0.6)
     assert K.eval(losses.SparseCategoricalCrossentropy(ignore_class=1)(y, p)) == pytest.approx(one, rel=1e-5)
+
+
+@pytest.mark.parametrize("keras", [keras3, tf_keras])
+def test_cosines_along_the_batch(keras):
+    """Of each feature, whose mean is the loss, in Keras 3 and tf_keras 2.21; weights have no place there."""
+    x = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 1.0], [2.0, 1.0, 1.0]], np.float32)
+    y = x[:, :2] * 0.5 + 1
+    loss = keras.losses.CosineSimilarity(axis=0)
+    np.testing.assert_allclose(loss(y, x[:, :2]), -0.85707, atol=1e-5)
+    each = keras.losses.CosineSimilarity(axis=0, reduction="none")(y, x[:, :2])
+    np.testing.assert_allclose(each, [-0.91350, -0.80064], atol=1e-5)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    history = model.fit(x, y, batch_size=2, shuffle=False, epochs=2, verbose=0).history["loss"]
+    np.testing.assert_allclose(history, [-0.93406, -0.93555], atol=1e-5)
+    with pytest.raises(InputError, match="no weights of samples"):
+        model.evaluate(x, y, sample_weight=np.ones(3), verbose=0)

@@ -45,7 +45,7 @@ def test_the_state_of_a_model_is_a_tree_of_its_variables():
         "a": ["kernel", "bias"],
         "b": ["gamma", "beta"],
     }
-    assert list(tree["optimizer_variables"]["adam"])[:3] == [
+    assert list(tree["optimizer_variables"][model.optimizer.name])[:3] == [
         "iteration",
         "learning_rate",
         "s_a_kernel_momentum",
