@@ -39,7 +39,7 @@ from kcompile.keras.settings import (
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array, is_sparse
-from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
 
 _late, _ = lazily("kcompile.keras", "keras3_ops")  # whose functions are made of those here
 
@@ -146,8 +146,7 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     operands' types alone.
     """
     if function.__module__ == "kcompile.keras.operators" and _of_keras3([args, kwargs]):
-        operations = _late("keras3_ops")
-        return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
+        return _operation(function, args, kwargs)
     if function.__module__ == "kcompile.keras.activations" and _of_keras3([args, kwargs]):
         operation = activation_operation(function, args, kwargs)
         if operation is not None:
@@ -158,7 +157,12 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     if like is None:
         first, second = [x.type for x in layer.operands], [x.second_type for x in layer.operands]
         with samples_of(layer.operands):
-            types = layer.infer_types(first, False, {})
+            try:
+                types = layer.infer_types(first, False, {})
+            except (KcompileError, ValueError):
+                if not _with_all_samples(function, layer.operands):
+                    raise
+                return _operation(function, args, kwargs)
             second_types = types if first == second else layer.infer_types(second, False, {})
     else:
         types = [type_of(x) for x in like]
@@ -167,6 +171,26 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     node = layer._record(layer.operands, False, {}, types, second_types)
     results = iter(node.outputs)
     return map_leaves(lambda y: next(results) if isinstance(y, (Tensor, TensorType)) else y, layer.structure)
+
+
+def _operation(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """The call of keras.ops that an operator is."""
+    operations = _late("keras3_ops")
+    return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
+
+
+def _with_all_samples(function: Callable[..., Any], operands: Sequence[KerasTensor]) -> bool:
+    """Whether an operator may meet a value for each sample of a batch, whose number an Input of tf.keras
+    fixed: keras.ops know it then."""
+    fixed = any(x.batch_size and edition(_vintage_behind(x)).eager for x in operands)
+    return fixed and function.__module__ == "kcompile.keras.operators"
+
+
+def _vintage_behind(x: KerasTensor) -> str:
+    """The vintage of the layer that a tensor, or the first that it is computed of, comes from."""
+    while isinstance(x.layer, TensorFunction) and x.node.inputs:
+        x = x.node.inputs[0]
+    return x.layer.vintage
 
 
 def _of_keras3(operands: Any) -> bool:

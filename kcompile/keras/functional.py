@@ -87,6 +87,8 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
     ) -> None:
         kwargs = keras1.renamed("Model", kwargs)
         inputs, outputs = kwargs.pop("inputs", inputs), kwargs.pop("outputs", outputs)
+        if inputs is self and outputs is None:  # super().__init__(self), as a guide of TensorFlow's has it
+            inputs = None
         if inputs is None and outputs is None and not self.subclassed and not is_ours(type(self)):
             self.__class__ = self.without_call(type(self))  # its other methods say what it does
         if (inputs is None and outputs is None) != self.subclassed or (inputs is None) != (outputs is None):

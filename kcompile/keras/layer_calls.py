@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.described import TensorShape
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.editions import edition
 from kcompile.keras.names_of_scripts import is_ours
@@ -51,12 +52,23 @@ def builds(build: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(build)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_ours(build) and edition(self.vintage).eager == "tensors":
+            args = tuple(map(_as_shape, args))
         made = build(self, *args, **kwargs)
         if is_ours(build) or edition(self.vintage).operations:
             self.built = True
         return made
 
     return call
+
+
+def _as_shape(given: Any) -> Any:
+    """Shapes as TensorFlow has them, in lists and dicts; anything else as it is."""
+    if isinstance(given, tuple) and all(d is None or isinstance(d, (int, np.integer)) for d in given):
+        return TensorShape(given)
+    if isinstance(given, (list, tuple)):
+        return type(given)(map(_as_shape, given)) if type(given) in (list, tuple) else given
+    return {key: _as_shape(shape) for key, shape in given.items()} if type(given) is dict else given
 
 
 def wrap_methods(cls: Any) -> None:

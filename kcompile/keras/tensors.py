@@ -308,6 +308,10 @@ class KerasTensor(Operators):
         """TensorFlow's name of `shape`."""
         return StaticShape(self.shape)
 
+    def set_shape(self, shape: Any) -> None:
+        """Nothing: its sizes are known, or only the data say them. Raises ValueError for other sizes."""
+        StaticShape(self.shape).assert_is_compatible_with(shape)
+
     @property
     def unknown_axes(self) -> tuple[int, ...]:
         """Axes, besides the batch, whose size only the data say."""

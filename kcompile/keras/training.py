@@ -5,6 +5,7 @@ Enters: arguments as Keras takes them. Leaves: what the model's `Trainer` makes 
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -193,7 +194,8 @@ class Training(Steps, GeneratorMethods):
         batch."""
         engine = self.trainer.engines.found()
         if engine is not None and engine.quick is not None and type(x) is np.ndarray:
-            return engine.quick(x)  # here, as a row at a time costs hardly more than a call
+            with contextlib.suppress(InputError):  # of another length, say, which is looked at below
+                return engine.quick(x)  # here, as a row at a time costs hardly more than a call
         return self.trainer.predict_on_batch(x)
 
     def reset_metrics(self) -> None:

@@ -86,6 +86,9 @@ class Formed(Layer):
     def _called(self, inputs: Sequence[Tensor], single: bool, given: dict[str, Any]) -> list[Any]:
         form = given.pop(FORM, None)
         if form is None:
+            wanted = inspect.signature(self.call).parameters.get("mask")
+            if wanted is not None and wanted.default is inspect.Parameter.empty:
+                given.setdefault("mask", None)
             found = self.call(inputs[0] if single else list(inputs), **given)
         else:
             bound = self._bound(form, inputs)
