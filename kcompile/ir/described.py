@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -179,3 +180,9 @@ class DType(str):
     def is_compatible_with(self, other: Any) -> bool:
         """Whether the other is this one."""
         return bool(self == other)
+
+
+@functools.cache
+def dtype_of(name: str) -> DType:
+    """The dtype of a name: tracing asks for it at every step."""
+    return DType(name)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Union
 
 import numpy as np
 
-from kcompile.ir.described import DType, StaticShape
+from kcompile.ir.described import StaticShape, dtype_of
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.op import Op
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType
@@ -92,7 +92,7 @@ class Tensor:
 
     @property
     def dtype(self) -> str:
-        return DType(self.type.dtype)
+        return dtype_of(self.type.dtype)
 
     @property
     def rank(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from kcompile.ir.described import DType, StaticShape
+from kcompile.ir.described import StaticShape, dtype_of
 from kcompile.ir.graph import Graph
 from kcompile.ir.ops import broadcast_to, cast, constant
 from kcompile.ir.tensor import REFLECTED, UFUNCS, Tensor, as_tensor
@@ -123,7 +123,7 @@ class Variable(Operators):
 
     @property
     def dtype(self) -> str:
-        return DType(self._value.dtype.name)
+        return dtype_of(self._value.dtype.name)
 
     @property
     def ndim(self) -> int:
@@ -330,7 +330,7 @@ class KerasTensor(Operators):
 
     @property
     def dtype(self) -> str:
-        return DType("string" if self.texts else self.type.dtype)
+        return dtype_of("string" if self.texts else self.type.dtype)
 
     @property
     def ndim(self) -> int:

@@ -3,7 +3,7 @@
 `python tests/keras_tier/networks.py [NAME ...]` prints a line for each network, or for those that are named.
 Images are as small as a network allows. The error of predictions is a share of the largest output, that of
 the loss a share of the loss, and that of a training step a share of the norm of the step (of all weights
-together). `one bit` is what the number before is between two steps of ours, one of which begins with every
+together). `one bit` is what the number before is between two runs of ours, one of which begins with every
 weight rounded otherwise: with normalisations over few small images, it is worth no more digits.
 """
 
@@ -41,6 +41,7 @@ class Row:
     parameters: int
     way: str
     predicted: float
+    predicted_bit: float
     loss: float
     loss_bit: float
     step: float
@@ -51,6 +52,7 @@ class Row:
     def __str__(self) -> str:
         errors = (
             self.predicted,
+            self.predicted_bit,
             self.loss,
             self.loss_bit,
             self.step,
@@ -62,7 +64,7 @@ class Row:
 
 
 TITLE = f"{'network':20}{'parameters':>12} {'way':14}" + "".join(
-    f"{title:>10}" for title in ("predict", "loss", "one bit", "step", "one bit", ".keras", ".h5")
+    f"{title:>10}" for title in ("predict", "one bit", "loss", "one bit", "step", "one bit", ".keras", ".h5")
 )
 
 
@@ -79,7 +81,21 @@ def usual(variable: Any, rng: np.random.Generator) -> np.ndarray:
 def network(name: str) -> Any:
     """A live network with weights as after training."""
     options = {"classes": CLASSES, "classifier_activation": None, "input_shape": images(name).shape[1:]}
-    return settled(getattr(keras.applications, name)(weights=None, **options))
+    return measured(settled(getattr(keras.applications, name)(weights=None, **options)), images(name))
+
+
+def measured(model: Any, x: np.ndarray) -> Any:
+    """The model, whose moving statistics are those of a batch. With others, values grow from layer to layer,
+    in the deepest networks until two ways of Keras itself give other predictions."""
+    found = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in found]
+    for layer in found:
+        layer.momentum = 0.0
+    if found:
+        model(x, training=True)
+    for layer, momentum in zip(found, momenta):
+        layer.momentum = momentum
+    return model
 
 
 def settled(model: Any) -> Any:
@@ -138,7 +154,10 @@ def compare(name: str, model: Any = None) -> Row:
     rng = np.random.default_rng(2)
     other = [(w * (1 + rng.uniform(-1, 1, w.shape) * 2.0**-23)).astype(w.dtype) for w in start]
     compiled = kcompile.compile(model)  # which shares the weights
-    predicted = largest(compiled.predict(x), right)
+    ours = compiled.predict(x)
+    predicted = largest(ours, right)
+    model.set_weights(other)
+    predicted_bit = largest(compiled.predict(x), ours)
     loss, step = moved(model, lambda: compiled.train_on_batch(x, y), start)
     near = moved(model, lambda: compiled.train_on_batch(x, y), other)
     real_loss, real_step = moved(model, lambda: model.train_on_batch(x, y), start)
@@ -147,6 +166,7 @@ def compare(name: str, model: Any = None) -> Row:
         model.count_params(),
         compiled.way,
         predicted,
+        predicted_bit,
         largest(loss, np.array(real_loss)),
         largest(near[0], np.array(loss)),
         share(step, real_step),
@@ -157,7 +177,7 @@ def compare(name: str, model: Any = None) -> Row:
 
 def check(row: Row) -> None:
     """Raises AssertionError where the errors are more than rounding makes of them."""
-    assert max(row.predicted, row.keras_file, row.h5_file) < 1e-4, str(row)
+    assert max(row.predicted, row.keras_file, row.h5_file) < max(1e-4, 30 * row.predicted_bit), str(row)
     assert row.loss < max(1e-4, 30 * row.loss_bit), str(row)
     assert row.step < max(1e-3, 30 * row.one_bit), str(row)
 
