@@ -264,3 +264,22 @@ def test_models_by_subclassing_are_saved_with_what_their_constructor_was_given(e
     np.testing.assert_allclose(again.predict(x, verbose=0), expected, rtol=1e-6)
     with pytest.raises(NotImplementedError, match="cannot hold the argument 'last'"):
         Net(5, edition.layers.Dense(2)).get_config()
+
+
+def test_models_on_arrays_take_what_their_call_takes():
+    class Net(keras3.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = (keras3.layers.Dense(n, kernel_initializer="ones") for n in (3, 1))
+
+        def call(self, x, scale=1.0, inner=False):
+            h = self.first(x) * scale
+            return (self.last(h), {"h": h}) if inner else self.last(h)
+
+    net, x = Net(), np.arange(8, dtype="float32").reshape(2, 4)
+    np.testing.assert_array_equal(net(x, scale=0.5), [[9], [33]])
+    np.testing.assert_array_equal(net(x), [[18], [66]])
+    found, parts = net(x, inner=True)
+    np.testing.assert_array_equal(found, [[18], [66]])
+    np.testing.assert_array_equal(parts["h"], [[6] * 3, [22] * 3])
+    assert net.predict(x, verbose=0).shape == (2, 1)
