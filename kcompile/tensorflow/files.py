@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.eager import EagerTensor, as_tensors
+from kcompile.keras.pipelines import sounds
 from kcompile.keras.preprocessing.image.files import pillow
 from kcompile.tensorflow.functions import of_values
 from kcompile.tensorflow.images import convert_image_dtype
@@ -278,17 +279,13 @@ def parse_tensor(serialized: Any, out_type: Any, name: Any = None) -> Any:
 
 def decode_wav(contents: Any, desired_channels: int = -1, desired_samples: int = -1, name: Any = None) -> Any:
     """Sounds [samples, channels] of 16 bits as numbers from -1 to 1, and how many there are in a second."""
-    with wave.open(io.BytesIO(bytes_of("audio.decode_wav", contents))) as file:
-        if file.getsampwidth() != 2:
-            raise UnsupportedError("tensorflow.audio.decode_wav: samples of other than 16 bits")
-        found = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
-        rate = file.getframerate()
+    found, rate = sounds.decoded(bytes_of("audio.decode_wav", contents))
     channels = found.shape[1] if desired_channels < 1 else int(desired_channels)
     if channels != found.shape[1]:
         found = found[:, :channels] if channels < found.shape[1] else np.repeat(found[:, :1], channels, 1)
     if desired_samples >= 0:
-        found = np.pad(found[:desired_samples], ((0, max(0, desired_samples - len(found))), (0, 0)))
-    return DecodedWav(found.astype(np.float32) / np.float32(32768), np.int32(rate))
+        found = sounds.of_length(found, int(desired_samples))
+    return DecodedWav(found, np.int32(rate))
 
 
 def encode_wav(audio: Any, sample_rate: Any, name: Any = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras import backend as K
+from kcompile.keras.eager import EagerArray
 from kcompile.keras.settings import checked_data_format, floatx
 from kcompile.keras.utils.data_utils import get_file
 from kcompile_runtime.errors import InputError, describe
@@ -37,6 +38,8 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
         raise InputError(
             describe("preprocess_input: mode", "one of " + ", ".join(map(repr, MODES)), repr(mode))
         )
+    if isinstance(x, EagerArray):
+        return preprocess_input(np.array(x), data_format, mode).view(type(x))
     if not isinstance(x, np.ndarray):
         return _of_tensor(x, data_format, mode)
     if not np.issubdtype(x.dtype, np.floating):

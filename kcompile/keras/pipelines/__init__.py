@@ -1,8 +1,9 @@
 """Data as batches, as scripts of tf.keras and Keras 3 put them together, over numpy: `tf.data.Dataset`, and
 the functions of keras.utils that make one.
 
-`dataset`: the object and its methods. `elements`: what such an object is made of. `folders`: of images and
-texts in folders. `series`: windows of time series; a data set in two parts. Loaded when it is asked for.
+`dataset`: the object and its methods; `gathering`: those that group elements, and choose among data sets.
+`elements`: what such an object is made of. `folders`: of images, texts and sounds in folders; `sounds`: of
+those in files. `series`: windows of time series; a data set in two parts. Loaded when it is asked for.
 """
 
 from kcompile.keras.pipelines.dataset import AUTOTUNE, INFINITE, UNKNOWN, Dataset, Options

@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from kcompile.keras.eager import EagerTensor
+from kcompile.keras.pipelines import sounds
 from kcompile.keras.pipelines.dataset import Dataset
 from kcompile.keras.preprocessing.image.files import CHANNELS, check_color_mode, img_to_array, load_img
 from kcompile.keras.preprocessing.image.sampling import METHODS, cropped, resized, with_margins
@@ -290,12 +291,41 @@ def text_dataset_from_directory(
     return choice.all(directory, (".txt",), read)
 
 
-def audio_dataset_from_directory(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not supported: there is no decoder of sounds."""
-    raise UnsupportedError(
-        "audio_dataset_from_directory: sounds are not decoded here. Read them by scipy.io.wavfile, and make "
-        "a data set with tf.data.Dataset.from_tensor_slices"
-    )
+def audio_dataset_from_directory(
+    directory: Any,
+    labels: Any = "inferred",
+    label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None,
+    batch_size: int | None = 32,
+    sampling_rate: int | None = None,
+    output_sequence_length: int | None = None,
+    ragged: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    follow_links: bool = False,
+    verbose: bool = True,
+) -> Any:
+    """Batches (sounds [n, output_sequence_length, channels], labels) of the .wav files in a folder, of 16
+    bits: longer ones are cut, shorter ones end in zeros. Other arguments: those of
+    `image_dataset_from_directory`. Raises UnsupportedError for sampling_rate, ragged, and where no
+    output_sequence_length is given."""
+    if sampling_rate is not None or ragged or output_sequence_length is None:
+        raise UnsupportedError(
+            "audio_dataset_from_directory: sounds are of one length here, as many samples a second as their "
+            "files have: give output_sequence_length, and neither sampling_rate nor ragged"
+        )
+    choice = Choice.checked(
+        labels, label_mode, class_names, batch_size, shuffle, seed, validation_split, subset, follow_links,
+        verbose, "tf",
+    )  # fmt: skip
+    length = check_count("output_sequence_length", output_sequence_length)
+
+    def read(path: str) -> np.ndarray:
+        return sounds.of_length(sounds.decoded(Path(path).read_bytes())[0], length).view(EagerTensor)
+
+    return choice.all(directory, (".wav",), read)
 
 
 def _below(folder: str, endings: tuple[str, ...], follow_links: bool) -> list[str]:
