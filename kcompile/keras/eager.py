@@ -183,9 +183,9 @@ def as_eager(found: Any, vintage: str) -> Any:
         return found
     kind = EagerTensor if edition(vintage).eager == "tensors" else EagerArray
     if isinstance(found, dict):
-        return {key: a.view(kind) for key, a in found.items()}
+        return {key: as_eager(a, vintage) for key, a in found.items()}
     if isinstance(found, (list, tuple)):
-        return type(found)(a.view(kind) for a in found)
+        return type(found)(as_eager(a, vintage) for a in found)
     return found.view(kind)
 
 

@@ -8,16 +8,26 @@ sorted keys everywhere inside; what a script is given is in its own order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_weights import unique
+from kcompile.keras.operands import leaves, map_leaves
 from kcompile_runtime.errors import ModelError, describe
+
+
+@dataclass(frozen=True)
+class Nested:
+    """How outputs are nested: their numbers in their places."""
+
+    numbers: Any
 
 
 class Outputs:
     """The part of `Model` that is about its outputs. output_keys: the sorted keys of a dict. gives: these in
-    the order of the dict; `tuple` where the outputs are one."""
+    the order of the dict; `tuple` where the outputs are one; `Nested` where a `call` gives lists and dicts in
+    one."""
 
     vintage: str
     outputs: list[Any]
@@ -61,6 +71,17 @@ def form_of(outputs: Any) -> Any:
     if isinstance(outputs, Mapping):
         return tuple(outputs)
     return tuple if isinstance(outputs, tuple) else None
+
+
+def nested(outputs: Any) -> tuple[Nested, list[Any]] | None:
+    """Of a list, a tuple or a dict that holds others how they are nested, and all of them; else None."""
+    parts = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    several = isinstance(parts, (list, tuple))
+    if not several or not any(isinstance(part, (list, tuple, Mapping)) for part in parts):
+        return None
+    flat = list(leaves(outputs))
+    numbers = iter(range(len(flat)))
+    return Nested(map_leaves(lambda _: next(numbers), outputs)), flat
 
 
 def keys_of(value: Any, what: str) -> tuple[str, ...] | None:

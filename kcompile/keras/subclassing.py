@@ -31,7 +31,7 @@ from kcompile.keras.lengths import wider
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.names_of_scripts import kept_for_us, set_by_script
 from kcompile.keras.operands import leaves
-from kcompile.keras.outputs import form_of
+from kcompile.keras.outputs import form_of, nested
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -287,6 +287,10 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
         if self.input_keys is not None:
             value = dict(zip(self.input_keys, inputs))
         found = self.call(value, **given)
+        inside = nested(found) if edition(self.vintage).eager else None
+        if inside is not None:
+            self.gives, flat = inside
+            return flat
         self.gives = form_of(found)
         if not isinstance(found, Mapping):
             return as_list(found)
