@@ -35,6 +35,15 @@ class Outputs:
     gives: Any = None
 
     @property
+    def nests(self) -> bool:
+        """Whether outputs are lists and dicts in one another."""
+        return isinstance(self.gives, Nested)
+
+    def in_places(self, outputs: Sequence[Any]) -> Any:
+        """Outputs, nested as `call` nests them."""
+        return map_leaves(lambda number: outputs[number], self.gives.numbers)
+
+    @property
     def output_names(self) -> list[str]:
         """Names of the layers the outputs come from; the second of a layer gets "_1" behind it, but in Keras
         3. In Keras 2, which has no dicts of outputs, the keys of one."""

@@ -27,7 +27,6 @@ from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.metric import Metric, keeps_state, reset
 from kcompile.keras.operands import map_leaves
 from kcompile.keras.optimizer_protocol import applies_itself
-from kcompile.keras.outputs import Nested
 from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.results import bearers, held_by
 from kcompile.keras.semantics import Semantics
@@ -506,8 +505,8 @@ class Trainer(OfData):
     def formed(self, outputs: Sequence[Any]) -> Any:
         """Outputs as a call of the model gives them: one, a list, a tuple, or a dict in its own order."""
         keys, gives = self.model.output_keys, self.model.gives
-        if isinstance(gives, Nested):
-            return map_leaves(lambda number: outputs[number], gives.numbers)
+        if self.model.nests:
+            return self.model.in_places(outputs)
         if keys is not None:
             return self.in_order(dict(zip(keys, outputs)))
         a_tuple = gives is tuple and edition(self.model.vintage).eager
