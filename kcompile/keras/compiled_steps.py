@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import graphs, losses, metrics
 from kcompile.keras.graphs import Scored
 from kcompile.keras.losses import Loss
-from kcompile.keras.metric import Metric
+from kcompile.keras.metric import Metric, keeps_state
 from kcompile.keras.metrics import Mean, MeanMetricWrapper
-from kcompile.keras.operands import tensor
+from kcompile.keras.operands import leaves, tensor
 from kcompile.keras.own_code import is_own
 from kcompile.keras.resolving import metrics_by_output, per_output
 from kcompile.keras.results import arranged, label_of, reports_loss
@@ -84,6 +86,20 @@ class CompiledSteps:
     def meaning(self) -> Any:
         return self._model.semantics
 
+    def reset_state(self) -> None:
+        """Begin anew."""
+        self.tracker.reset_state()
+        self.metrics.reset_state()
+
+    def tell(self, results: Mapping[str, Any]) -> None:
+        """Take the results of a pass that the compiled program counted."""
+        for name, value in results.items():
+            if name == "loss":
+                self.counted = True
+                _take(self.tracker, value)
+            else:
+                self.metrics.tell(name, value)
+
     def scored(self, y: Any, y_pred: Any, sample_weight: Any) -> list[Scored]:
         """The outputs that have a loss."""
         outputs = named_outputs(self._model, y_pred)
@@ -130,6 +146,13 @@ def _takes_any(loss: Loss) -> bool:
     return function in losses.OF_ANY_LABELS or function not in losses.FUNCTIONS.values()
 
 
+def _take(metric: Metric, value: Any) -> None:
+    """Make the result of a mean what was counted elsewhere."""
+    if hasattr(metric, "total") and hasattr(metric, "count") and np.ndim(value) == 0:
+        metric.total.assign(np.asarray(value))
+        metric.count.assign(np.asarray(1.0))
+
+
 class CompiledMetrics(Metric):
     """The metrics of `compile`, as one: `update_state(y, y_pred, sample_weight)`, and a dict of results.
     Which they are is known with the first outputs."""
@@ -140,6 +163,7 @@ class CompiledMetrics(Metric):
         self._model = model
         self._arguments = arguments
         self._of_losses: dict[str, Mean] = {}
+        self._told: dict[str, Metric] = {}  # by the names they are reported by, where no step has chosen
         self._chosen: list[tuple[str, str, bool, Metric]] | None = None  # (reported as, output, weighted, it)
 
     @property
@@ -150,11 +174,22 @@ class CompiledMetrics(Metric):
     @property
     def metrics(self) -> list[Metric]:
         """Each of them."""
-        return [*self._of_losses.values(), *(metric for *_, metric in self._chosen or ())]
+        told = self._told.values() if self._chosen is None else ()
+        return [*self._of_losses.values(), *told, *(metric for *_, metric in self._chosen or ())]
 
     @property
     def variables(self) -> list[Any]:
         return [v for metric in self.metrics for v in metric.variables]
+
+    def tell(self, name: str, value: Any) -> None:
+        """Take a result that the compiled program counted. Metrics that keep a state have it already."""
+        if name not in self._told:
+            given = leaves([self._arguments["metrics"], self._arguments["weighted_metrics"]])
+            own = [m for m in given if isinstance(m, Metric) and m.name == name]
+            with running(self._model.vintage):
+                self._told[name] = own[0] if own else Mean(name=name)
+        if not keeps_state(self._told[name]) or type(self._told[name]) is Mean:
+            _take(self._told[name], value)
 
     def count_loss(self, output: Scored, value: Tensor) -> None:
         """Count the loss of one of several outputs in."""
@@ -222,6 +257,9 @@ class CompiledMetrics(Metric):
 
     def result(self) -> Any:
         named = {name: metric.result() for name, metric in self._of_losses.items()}
+        for label, metric in self._told.items() if self._chosen is None else ():
+            value = metric.result()
+            named.update(value if isinstance(value, Mapping) else {label: value})
         for label, _, _, metric in self._chosen or ():
             value = metric.result()
             named.update(value if isinstance(value, Mapping) else {label: value})

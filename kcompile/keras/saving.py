@@ -10,8 +10,11 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from kcompile.keras import checkpoints
+from kcompile.keras.editions import edition
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.utils.io_utils import ask_to_proceed_with_overwrite
 from kcompile_runtime.checks import check_flag, check_path, check_text
@@ -20,7 +23,7 @@ from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError
 PathLike = str | os.PathLike[str]
 Custom = Mapping[str, Any] | None
 FORMATS = {"keras": (".keras",), "h5": (".h5", ".hdf5"), "hdf5": (".h5", ".hdf5")}  # and how paths end
-SAVED_MODEL = "SavedModels and checkpoints of TensorFlow are not written. Save as .keras or .h5"
+SAVED_MODEL = "SavedModels of TensorFlow are not written. Save as .keras or .h5"
 
 
 def files() -> Any:
@@ -34,6 +37,7 @@ class Saving:
 
     built: bool
     subclassed: bool
+    vintage: str
     weights: Any
 
     @of_vintage
@@ -89,8 +93,16 @@ class Saving:
         max_shard_size: float | None = None,
     ) -> None:
         """Write the weights to .weights.h5 (laid out as in Keras 3, since tf.keras with the state of the
-        optimizer), .h5 (Keras 2) or .npz. overwrite: as for `save`. save_format: "h5" or None. Raises
-        UnsupportedError for max_shard_size, of several files, and options, of TensorFlow's checkpoints."""
+        optimizer), .h5 (Keras 2) or .npz. overwrite: as for `save`. save_format: "h5", in tf.keras "tf", or
+        None. In tf.keras a path without such an ending is a checkpoint: the file has .npz behind it, and is
+        noted as the latest of its folder. Raises UnsupportedError for max_shard_size, of several files, and
+        options, of TensorFlow's checkpoints."""
+        if self._is_checkpoint(filepath, save_format):
+            place, save_format = checkpoints.as_text(filepath), None
+            filepath = str(checkpoints.file_of(place))
+            Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        else:
+            place = None
         _check_format("save_weights", filepath, save_format)
         for name, value in (("options", options), ("max_shard_size", max_shard_size)):
             if value is not None:
@@ -99,6 +111,16 @@ class Saving:
                 )
         if (flag := _asked(filepath, check_flag("overwrite", overwrite))) is not None:
             files().save_weights(self, _path(filepath), flag)
+            if place is not None:
+                checkpoints.note_latest([place], Path(place).parent)
+
+    def _is_checkpoint(self, path: Any, save_format: Any = None) -> bool:
+        """Whether a path is of a checkpoint of TensorFlow, as tf.keras has them."""
+        style = edition(self.vintage)
+        if not style.eager or style.operations or not isinstance(path, (str, os.PathLike)):
+            return False
+        named = os.fspath(path).lower().endswith((".keras", ".h5", ".hdf5", ".npz"))
+        return not named and save_format in (None, "tf")
 
     @of_vintage
     def load_weights(
@@ -108,21 +130,23 @@ class Saving:
         skip_mismatch: bool = False,
         reshape: bool = False,
         options: Any = None,
-    ) -> None:
-        """Read weights from a file of any Keras. by_name: only into layers whose name is in the file.
-        skip_mismatch: leave layers that do not fit, with a warning. Raises ModelError, with nothing
-        changed, where they do not fit. reshape: kernels of convolutions that have as many numbers are taken
-        in their order, as in Keras 2. The state of an optimizer that has begun is read too, where
-        .weights.h5 has one."""
+    ) -> Any:
+        """Read weights from a file of any Keras, or a checkpoint of `save_weights`. by_name: only into
+        layers whose name is in the file. skip_mismatch: leave layers that do not fit, with a warning. Raises
+        ModelError, with nothing changed, where they do not fit. reshape: kernels of convolutions that have as
+        many numbers are taken in their order, as in Keras 2. The state of an optimizer that has begun is read
+        too, where .weights.h5 has one. Of a checkpoint, gives its `Status`."""
         if options is not None:
             raise UnsupportedError(describe("load_weights: options", "None", repr(options), SAVED_MODEL))
+        read = self._is_checkpoint(filepath) and checkpoints.file_of(filepath).exists()
         files().load_weights(
             self,
-            _path(filepath),
+            _path(str(checkpoints.file_of(filepath)) if read else filepath),
             check_flag("by_name", by_name),
             check_flag("skip_mismatch", skip_mismatch),
             reshape=check_flag("reshape", reshape),
         )
+        return checkpoints.Status() if read else None
 
     def to_json(self, vintage: str | None = None, **kwargs: Any) -> str:
         """The architecture as JSON. vintage: which Keras is to read it, as for `save`; what is for Keras 2,

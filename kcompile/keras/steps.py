@@ -205,14 +205,19 @@ class Steps:
     def metrics(self) -> list[Metric]:
         """The mean of the loss, the metrics of `compile`, those in attributes, and those of layers."""
         found: list[Metric] = []
+        others = [m for layer in bearers(self) for m in held(layer, is_metric)]
         if self.trainer.compiled_steps is not None:
             compiled = self.compiled_steps
+            if self.trainer.told is not None:
+                (names, values), self.trainer.told = self.trainer.told, None
+                known = {m.name for m in others}
+                compiled.tell({name: value for name, value in zip(names, values) if name not in known})
             if self.counts_losses or compiled.counted:
                 found.append(compiled.tracker)
             one = self.counts_losses
             own = [compiled.metrics] if one and compiled.metrics.any else compiled.metrics.metrics
             found += own
-        found += [m for layer in bearers(self) for m in held(layer, is_metric)]
+        found += others
         return list({id(m): m for m in found}.values())
 
     def get_metrics_result(self) -> dict[str, Any]:

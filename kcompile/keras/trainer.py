@@ -109,6 +109,7 @@ class Trainer(OfData):
         self._passed = False  # whether states of metrics are those of a pass over data, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
         self.compiled_steps: CompiledSteps | None = None
+        self.told: tuple[Sequence[str], Sequence[Any]] | None = None  # the last results, by name
         self.by_steps: bool | None = None  # see `needs_steps`; None: not known yet
         self._forget_steps()
         trainers.add(self)
@@ -276,6 +277,7 @@ class Trainer(OfData):
             values = self._over_batches(n, results, reset)
         if report.kept and reset and not before:
             self._reset_after_batches()
+        self.told = report.names, values
         if by_name:
             return report.named(values)
         return values[0] if len(values) == 1 else values
@@ -334,7 +336,9 @@ class Trainer(OfData):
 
     def reset_metrics(self) -> None:
         """Begin values over several batches anew."""
-        self._running = self._latest = None
+        self._running = self._latest = self.told = None
+        if self.compiled_steps is not None:
+            self.compiled_steps.reset_state()
         if self.arguments is not None and (self.model.built or self.owns("train")):
             self._reset_after_batches()
 
@@ -423,6 +427,9 @@ class Trainer(OfData):
         )
         for optimizer in self.model.own_optimizers if span else ():
             optimizer.settle()
+        if span and not self.owns("train"):
+            last = [f"val_{name}" for name in tested] if held else names
+            self.told = tested, [history.history.get(name, [0.0])[-1] for name in last]
         callback_list.end()
         return history
 
@@ -462,7 +469,9 @@ class Trainer(OfData):
     ) -> tuple[list[str], list[Any]]:
         report = self.report("test", lengths)
         self.engines.needed().prepare("test", lengths)
-        return list(report.names), self._test(feed, report, self._progress(callbacks, verbose, feed, "test"))
+        found = self._test(feed, report, self._progress(callbacks, verbose, feed, "test"))
+        self.told = None if self.owns("test") else (report.names, found)
+        return list(report.names), found
 
     def predict(self, data: Data, callbacks: Sequence[events.Callback], verbose: int) -> Any:
         """The output for all samples, computed batch by batch."""

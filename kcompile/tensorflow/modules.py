@@ -7,7 +7,6 @@ Files of TensorFlow itself are not read.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.checkpoints import Status, as_text, file_of, latest_checkpoint, note_latest, noted
 from kcompile.keras.datasets.stored import read_npz
 from kcompile.keras.engine import Layer
 from kcompile.keras.metric import Metric
@@ -24,9 +24,6 @@ from kcompile.keras.tensors import Variable
 from kcompile.tensorflow.around import Variable as _Variable
 from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
-
-STATE = "checkpoint"  # the file of a folder that says which checkpoint is the latest
-ENDING = ".npz"
 
 
 class Module:
@@ -95,18 +92,6 @@ def _variables(x: Any) -> Sequence[Variable]:
 # ---------------------------------------------------------------- checkpoints
 
 
-class Status:
-    """What `restore` gives: all was read, or it raised."""
-
-    def assert_consumed(self) -> Status:
-        return self
-
-    assert_existing_objects_matched = assert_nontrivial_match = expect_partial = assert_consumed
-
-    def initialize_or_restore(self, session: Any = None) -> None:
-        """Nothing: all is restored."""
-
-
 class Checkpoint:
     """Objects by name, whose variables are kept in files: variables, models, layers, modules, optimizers,
     metrics, lists and dicts of them. root: an object whose attributes are these."""
@@ -128,18 +113,18 @@ class Checkpoint:
     def save(self, file_prefix: Any, options: Any = None) -> str:
         """Write `file_prefix-N`, N the number of calls, and note it as the latest of its folder."""
         self.save_counter.assign_add(1)
-        path = f"{_text(file_prefix)}-{int(self.save_counter)}"
+        path = f"{as_text(file_prefix)}-{int(self.save_counter)}"
         self.write(path)
-        _note_latest(Path(path).parent, [path])
+        note_latest([path], Path(path).parent)
         return path
 
     def write(self, file_prefix: Any, options: Any = None) -> str:
         """Write a file of exactly this name (with .npz behind it)."""
-        path = Path(_text(file_prefix))
+        path = Path(as_text(file_prefix))
         path.parent.mkdir(parents=True, exist_ok=True)
         found = self._by_name()
         arrays = {f"array_{k}": v.numpy() for k, v in enumerate(found.values())}
-        with replacing(f"{path}{ENDING}") as part, open(part, "wb") as file:
+        with replacing(file_of(path)) as part, open(part, "wb") as file:
             np.savez(file, names=np.array(list(found)), **arrays)  # type: ignore[arg-type]
         return str(path)
 
@@ -147,7 +132,7 @@ class Checkpoint:
         """Read the variables of a file that `save` or `write` made; of None, nothing. Raises InputError for a
         file that is none, and for variables that it lacks or has in other shapes."""
         if save_path is not None:
-            self._take(_arrays(_text(save_path)), _text(save_path))
+            self._take(_arrays(as_text(save_path)), as_text(save_path))
         return Status()
 
     read = restore
@@ -211,48 +196,15 @@ def _build(optimizer: Any, candidates: Sequence[Sequence[Variable]], wanted: Seq
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint's file. Raises InputError."""
-    if not Path(f"{path}{ENDING}").exists():
+    if not file_of(path).exists():
         theirs = Path(f"{path}.index").exists()
         wanted = "a file that tf.train.Checkpoint of kcompile wrote"
         raise InputError(
             describe(f"checkpoint {path!r}", wanted, "one of TensorFlow itself" if theirs else "no such file")
         )
-    (names,) = read_npz(f"{path}{ENDING}", ["names"])
-    arrays = read_npz(f"{path}{ENDING}", [f"array_{k}" for k in range(names.size)])
+    (names,) = read_npz(file_of(path), ["names"])
+    arrays = read_npz(file_of(path), [f"array_{k}" for k in range(names.size)])
     return dict(zip(names.ravel().tolist(), arrays))
-
-
-def _text(path: Any) -> str:
-    """A path as text: arrays of texts hold one."""
-    found = np.asarray(path).item() if isinstance(path, np.ndarray) else path
-    return found.decode() if isinstance(found, bytes) else str(found)
-
-
-def _note_latest(folder: Path, paths: Sequence[str]) -> None:
-    """Say in the folder's state which checkpoints there are, the latest last."""
-    names = [Path(path).name for path in paths]
-    lines = [f'model_checkpoint_path: "{names[-1]}"'] if names else []
-    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / STATE) as part:
-        Path(part).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _noted(folder: Any) -> list[str]:
-    """The checkpoints that a folder's state lists, the latest last, and that are there."""
-    try:
-        text = (Path(_text(folder)) / STATE).read_text(encoding="utf-8")
-    except OSError:
-        return []
-    names = re.findall(r'^all_model_checkpoint_paths: "(.*)"$', text, re.M)
-    found = [str(Path(_text(folder)) / name) for name in names]
-    return [path for path in found if Path(f"{path}{ENDING}").exists()]
-
-
-def latest_checkpoint(checkpoint_dir: Any, latest_filename: Any = None) -> str | None:
-    """The path of the latest checkpoint of a folder, None where there is none."""
-    found = _noted(checkpoint_dir)
-    return found[-1] if found else None
 
 
 class CheckpointManager:
@@ -273,12 +225,12 @@ class CheckpointManager:
             raise ModelError(
                 describe("CheckpointManager: max_to_keep", "None, or 1 and more", str(max_to_keep))
             )
-        self.checkpoint, self.directory = checkpoint, _text(directory)
+        self.checkpoint, self.directory = checkpoint, as_text(directory)
         self.max_to_keep, self.checkpoint_interval = max_to_keep, checkpoint_interval
         self._hours, self._name, self._init = keep_checkpoint_every_n_hours, checkpoint_name, init_fn
         self._steps = step_counter
         self._kept_at = time.time()
-        self.checkpoints = _noted(self.directory)
+        self.checkpoints = noted(self.directory)
 
     @property
     def latest_checkpoint(self) -> str | None:
@@ -297,12 +249,12 @@ class CheckpointManager:
         self.checkpoints = [*(p for p in self.checkpoints if p != path), path]
         spare = self.checkpoints[: -self.max_to_keep] if self.max_to_keep else []
         self.checkpoints = self.checkpoints[len(spare) :]
-        _note_latest(Path(self.directory), self.checkpoints)
+        note_latest(self.checkpoints, self.directory)
         for old in spare:
             if self._hours is not None and time.time() - self._kept_at >= 3600 * self._hours:
                 self._kept_at = time.time()
             else:
-                Path(f"{old}{ENDING}").unlink(missing_ok=True)
+                file_of(old).unlink(missing_ok=True)
         self._saved_at = None if self._steps is None else int(self._steps)
         return path
 

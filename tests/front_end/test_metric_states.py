@@ -323,3 +323,26 @@ def test_class_numbers_may_be_sorted_already() -> None:
     metric = keras3.metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True)
     metric.update_state(np.array([1, 0]), np.array([[2, 1, 0], [1, 2, 0]]))
     assert float(metric.result()) == 0.5
+
+
+def test_results_of_a_pass_are_those_of_the_metrics() -> None:
+    """In Keras 3: after fit, evaluate and single batches, until they begin anew."""
+    rng = np.random.RandomState(0)
+    x, y = rng.rand(24, 4).astype("float32"), rng.randint(0, 3, 24)
+    model = keras3.Sequential([keras3.Input((4,)), keras3.layers.Dense(3, activation="softmax")])
+    top = keras3.metrics.SparseTopKCategoricalAccuracy(k=2, name="top")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", top])
+    model.fit(x, y, validation_data=(x[:6], y[:6]), verbose=0)
+    last = {name: values[-1] for name, values in model.history.history.items()}
+    found = model.get_metrics_result()
+    assert {name: float(v) for name, v in found.items()} == pytest.approx(
+        {name: last[f"val_{name}"] for name in ("loss", "accuracy", "top")}
+    )
+    for told in (
+        model.evaluate(x, y, return_dict=True, verbose=0),
+        model.train_on_batch(x, y, return_dict=True),
+    ):
+        assert {name: float(v) for name, v in model.get_metrics_result().items()} == pytest.approx(told)
+    assert len(model.metrics_variables) == 6
+    model.reset_metrics()
+    assert set(map(float, model.get_metrics_result().values())) == {0.0}
