@@ -18,11 +18,17 @@ from kcompile.keras.operands import leaves, map_leaves
 class CalledCell(Layer):
     """Base of cells: see the module."""
 
+    _by_itself = False  # whether a script is calling the cell
+
     def __call__(self, inputs: Any, states: Any = None, **arguments: Any) -> Any:
         if states is None:
             return super().__call__(inputs, **arguments)
-        given = list(leaves([states]))
-        found = super().__call__([inputs, *given], **arguments)
+        given, before = list(leaves([states])), self._by_itself
+        self._by_itself = True
+        try:
+            found = super().__call__([inputs, *given], **arguments)
+        finally:
+            self._by_itself = before
         new = iter(found[1:])
         return found[0], map_leaves(lambda _: next(new), states)
 
@@ -35,4 +41,6 @@ class CalledCell(Layer):
     def _build_on(
         self, shapes: list[KerasShape], types: Sequence[TensorType], single: bool, batch_size: int | None
     ) -> None:
-        super()._build_on(shapes if single else shapes[:1], types, True, batch_size)
+        if self._by_itself:  # and not by a layer over it, which may give constants beside the inputs
+            return super()._build_on(shapes[:1], types, True, batch_size)
+        return super()._build_on(shapes, types, single, batch_size)

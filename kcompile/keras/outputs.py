@@ -35,11 +35,11 @@ class Outputs:
     gives: Any = None
 
     @property
-    def nests(self) -> bool:
+    def _nests(self) -> bool:
         """Whether outputs are lists and dicts in one another."""
         return isinstance(self.gives, Nested)
 
-    def in_places(self, outputs: Sequence[Any]) -> Any:
+    def _in_places(self, outputs: Sequence[Any]) -> Any:
         """Outputs, nested as `call` nests them."""
         return map_leaves(lambda number: outputs[number], self.gives.numbers)
 

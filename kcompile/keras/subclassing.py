@@ -48,7 +48,7 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
 
     subclassed = True
     computes_in_dtype = True
-    has_plain_calls = False  # `__call__` sees to them
+    _has_plain_calls = False  # `__call__` sees to them
     _given: Mapping[str, Any] = {}  # the arguments of the constructor
 
     def __new__(cls, *args: Any, **kwargs: Any) -> SubclassedModel:

@@ -514,8 +514,8 @@ class Trainer(OfData):
     def formed(self, outputs: Sequence[Any]) -> Any:
         """Outputs as a call of the model gives them: one, a list, a tuple, or a dict in its own order."""
         keys, gives = self.model.output_keys, self.model.gives
-        if self.model.nests:
-            return self.model.in_places(outputs)
+        if self.model._nests:
+            return self.model._in_places(outputs)
         if keys is not None:
             return self.in_order(dict(zip(keys, outputs)))
         a_tuple = gives is tuple and edition(self.model.vintage).eager

@@ -231,12 +231,24 @@ class Sorter(layers.Layer):
         return x - ops.sort(x, axis=0)
 
 
+class Values(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return ops.real(ops.eig(x[:, None] * x[:, :, None])[0])
+
+
 def test_what_cannot_be_traced_is_named() -> None:
-    model = keras.Sequential([keras.Input((3,)), Sorter(name="in_order")])
-    with pytest.raises(UnsupportedError, match=r"(?s)Sorter.*primitive 'sort'.*in_order"):
+    model = keras.Sequential([keras.Input((3,)), Values(name="values")])
+    with pytest.raises(UnsupportedError, match=r"(?s)Values.*primitive 'eig'.*values"):
         kcompile.compile(model).predict(np.ones((2, 3)))
     with pytest.raises(ModelError, match="no weights yet"):
         kcompile.compile(TwoOfEach())
+
+
+def test_samples_of_a_batch_are_looked_across() -> None:
+    model, x = keras.Sequential([keras.Input((3,)), Sorter()]), floats(7, 3)
+    compiled = kcompile.compile(model)
+    for n in (7, 4):
+        np.testing.assert_array_equal(compiled.predict(x[:n]), model.predict(x[:n], verbose=0))
 
 
 class Distilled(VisionTransformer):

@@ -31,7 +31,7 @@ OPTIONS = ("training", "mask")  # which every layer is given
 class Formed(Layer):
     """The part of a user's layer or model that is about how it is called."""
 
-    has_plain_calls = True  # whether calls on one tensor or a list of them are those of `Layer`
+    _has_plain_calls = True  # whether calls on one tensor or a list of them are those of `Layer`
     _form: Mapping[str, Any] | None = None  # of the call that is being made
     _results: Any = None  # the last results of `call` where they are nested: numbers in the places of tensors
 
@@ -41,7 +41,7 @@ class Formed(Layer):
         args, kwargs = map_leaves(here, args), map_leaves(here, kwargs)
         if FORM in kwargs:  # as a model is made again
             return self._nested(self._called_on(as_list(args[0]), kwargs))
-        if self.has_plain_calls and _plain(args, kwargs):
+        if self._has_plain_calls and _plain(args, kwargs):
             return self._nested(super().__call__(*args, **kwargs))
         options = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
         signature = inspect.signature(self.call)
