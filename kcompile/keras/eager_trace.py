@@ -18,7 +18,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,9 @@ class EagerGraph(Graph):
     @property
     def held(self) -> list[Tensor]:
         """The tensors that somebody holds."""
-        return [t for ref in list(self.handles.values()) if (t := ref()) is not None and t.graph is self]
+        found = [t for ref in list(self.handles.values()) if (t := ref()) is not None and t.graph is self]
+        self.handles = {id(t): self.handles[id(t)] for t in found}
+        return found
 
 
 _numbers = itertools.count(2)
@@ -145,6 +147,12 @@ class EagerTrace(Trace):
             with tracing(None):
                 for name, variable in pending.items():
                     variable.assign(self.graph.values[self.graph.updates[name]])
+
+    def write_what_is_known(self) -> None:
+        """Write the variables that were updated before an error, where their values can be computed."""
+        with suppress(Exception):
+            self.write()
+        self._pending.clear()
 
     # ---- values
 
@@ -245,7 +253,7 @@ def eager_trace(x: Any) -> EagerTrace | None:
 
 @contextmanager
 def written_with(tensors: Sequence[Any]) -> Iterator[bool]:
-    """Inside the `with`, where no graph is traced and a tensor is of a eager trace, its graph is the current
+    """Inside the `with`, where no graph is traced and a tensor is of an eager trace, its graph is the current
     one; what it updates is written at the end. Gives whether it is so."""
     trace = next((t for t in map(eager_trace, tensors) if t is not None), None)
     if current() is not None or trace is None:

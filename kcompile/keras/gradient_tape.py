@@ -81,8 +81,8 @@ class GradientTape:
             outermost, self._outermost = self._outermost, None
             outermost.close()
             trace = eager_trace(self._graph)
-            if trace is not None and kind is None:
-                trace.write()
+            if trace is not None:
+                trace.write() if kind is None else trace.write_what_is_known()
 
     @property
     def open(self) -> bool:

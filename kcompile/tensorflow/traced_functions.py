@@ -19,7 +19,7 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import DTYPES, TensorType
-from kcompile.keras.eager import EagerArray
+from kcompile.keras.eager import EagerTensor
 from kcompile.keras.eager_trace import code_of
 from kcompile.keras.engine import Layer
 from kcompile.keras.functional import Model
@@ -29,6 +29,7 @@ from kcompile.keras.tensors import KerasTensor, Variable, new_random_state
 from kcompile.keras.tracing import Trace, current, tracing
 
 _switches = {"eager": False}  # whether functions run as Python has them
+MOST_NODES = 30_000  # of a graph that is compiled: loops of Python's are written out in it
 FORMS = 32  # of arguments that one function is compiled for
 VINTAGE = "tf_keras"
 
@@ -122,6 +123,8 @@ class Function:
                 found = self.python_function(*args, **kwargs)
                 made = map_leaves(_as_result, found)
             trace.count_draws()
+            if len(trace.graph.nodes) > MOST_NODES:
+                return None
             results = [y for y in leaves([made]) if isinstance(y, Tensor)]
             trace.graph.outputs = {f"y{k}": y.value for k, y in enumerate(results)}
             code = code_of(trace.traced)
@@ -130,7 +133,7 @@ class Function:
 
         def run(arrays: list[np.ndarray]) -> Any:
             values = iter(code(1, arrays))
-            return map_leaves(lambda y: next(values).view(EagerArray) if isinstance(y, Tensor) else y, made)
+            return map_leaves(lambda y: next(values).view(EagerTensor) if isinstance(y, Tensor) else y, made)
 
         return run
 
