@@ -19,7 +19,7 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import saving
 from kcompile.keras.counted import at_probes
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape
+from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape, one_or_list
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import ConfigurationError
@@ -128,6 +128,24 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
             return found
         inner = [v for value in self.attributes.values() for v in _weights_in(value, self.semantics)]
         return distinct([*inner, *self._trainable, *self._non_trainable])
+
+    @property
+    def _called_node(self) -> Any:
+        """The first call on tensors of another model: since tf.keras `input` and `output` are of that."""
+        known = {id(node) for node in getattr(self, "nodes", ())}
+        calls = (node for node in self.nodes_made if id(node) not in known)
+        return next(calls, None) if edition(self.vintage).eager else None
+
+    @property
+    def input(self) -> Any:
+        node = self._called_node
+        return Model.input.fget(self) if node is None else one_or_list(node.inputs)  # type: ignore[attr-defined]
+
+    @property
+    def output(self) -> Any:
+        node = self._called_node
+        found = Model.output.fget(self) if node is None else self.trainer.formed(node.outputs)  # type: ignore[attr-defined]
+        return found
 
     # ---- inputs
 

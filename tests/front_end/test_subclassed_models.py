@@ -329,3 +329,20 @@ def test_archives_of_classes_with_a_configuration(tmp_path):
         keras3.models.load_model(tmp_path / "m.keras")
     with pytest.raises(NotImplementedError, match="code"):
         model.save(tmp_path / "m.h5")
+
+
+def test_outputs_of_a_class_in_a_functional_model_are_those_of_its_call() -> None:
+    class Inner(keras3.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = keras3.layers.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return self.out(x)
+
+    inner, start = Inner(), keras3.Input((2,))
+    outer = keras3.Model(start, keras3.layers.Dense(1)(inner(start)))
+    part = keras3.Model(outer.input, outer.layers[1].output)
+    x = np.ones((4, 2), np.float32)
+    np.testing.assert_array_equal(part.predict(x), inner.predict(x))
+    assert inner.input is start
