@@ -68,4 +68,4 @@ def test_steps_and_files(library: str, options: dict[str, Any], tmp_path: Path) 
         for model in (real, mine, compiled(ours, read[0]), compiled(ours, read[1]), compiled(theirs, read[2]))
     ]
     for found in steps[1:]:
-        np.testing.assert_allclose(found, steps[0], rtol=1e-5)
+        np.testing.assert_allclose(found, steps[0], rtol=1e-5, atol=1e-6)  # a prediction may be near 0
