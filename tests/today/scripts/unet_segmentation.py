@@ -76,7 +76,7 @@ model = get_model(img_size, num_classes)
 train = OxfordPets(batch_size, images[:40], masks[:40], workers=2, max_queue_size=4)
 val = OxfordPets(batch_size, images[40:], masks[40:])
 model.compile(
-    optimizer=keras.optimizers.Adam(1e-4),
+    optimizer=keras.optimizers.Adam(1e-5),
     loss="sparse_categorical_crossentropy",
     metrics=["accuracy", keras.metrics.MeanIoU(num_classes=3, sparse_y_pred=False, name="miou")],
 )
