@@ -96,15 +96,13 @@ class Tensor:
 
     @property
     def rank(self) -> int:
-        return len(self.shape)
+        return self.type.rank
 
     def get_shape(self) -> StaticShape:
         """TensorFlow's name of the shape, where the batch is None."""
         return StaticShape(None if isinstance(d, Batch) else d for d in self.shape)
 
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
+    ndim = rank
 
     def __repr__(self) -> str:
         return f"<{self.type} {self._known('')}>" if self.graph.eager else f"<{self.type} %{self.value.node}>"
@@ -164,11 +162,7 @@ class Tensor:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         name = UFUNCS.get(ufunc.__name__)
         if method == "__call__" and name is not None and not options:
-            if inputs[0] is self:
-                made: Tensor = getattr(self, f"__{name}__")(inputs[1])
-                return made
-            made = getattr(self, f"__{REFLECTED.get(name, f'r{name}')}__")(inputs[0])
-            return made
+            return by_operator(self, name, inputs)
         if not self.graph.eager:
             _refuse_numpy(ufunc.__name__)
         return getattr(ufunc, method)(*map(_as_array, inputs), **options)
@@ -372,6 +366,13 @@ def _graph(operands: Sequence[Any]) -> Graph:
     if found is None:
         raise TypeError("operands must include a symbolic tensor, and belong to one graph")
     return found
+
+
+def by_operator(x: Any, name: str, operands: Sequence[Any]) -> Any:
+    """What x's operator of a name in UFUNCS gives for two operands, one of which it is."""
+    if operands[0] is x:
+        return getattr(x, f"__{name}__")(operands[1])
+    return getattr(x, f"__{REFLECTED.get(name, f'r{name}')}__")(operands[0])
 
 
 def _as_array(x: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from kcompile.ir import ops
@@ -17,8 +17,8 @@ from kcompile.keras import settings
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import lift
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import deserializer, serialize
 
 __all__ = [
     "celu",
@@ -291,7 +291,4 @@ def get(identifier: Any, meaning: Semantics | None = None) -> Callable[..., Tens
     return linear if found is None else found
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """What `get` gives of a configuration or name. custom_objects: a script's own classes and functions."""
-    with custom_object_scope(custom_objects):
-        return get(config)
+deserialize = deserializer(get)

@@ -174,8 +174,14 @@ class CompiledMetrics(Metric):
     @property
     def metrics(self) -> list[Metric]:
         """Each of them."""
-        told = self._told.values() if self._chosen is None else ()
-        return [*self._of_losses.values(), *told, *(metric for *_, metric in self._chosen or ())]
+        return [*self._of_losses.values(), *(metric for _, metric in self._labelled)]
+
+    @property
+    def _labelled(self) -> list[tuple[str, Metric]]:
+        """Those of `compile`, by the names they are reported by."""
+        if self._chosen is None:
+            return list(self._told.items())
+        return [(label, metric) for label, _, _, metric in self._chosen]
 
     @property
     def variables(self) -> list[Any]:
@@ -257,10 +263,7 @@ class CompiledMetrics(Metric):
 
     def result(self) -> Any:
         named = {name: metric.result() for name, metric in self._of_losses.items()}
-        for label, metric in self._told.items() if self._chosen is None else ():
-            value = metric.result()
-            named.update(value if isinstance(value, Mapping) else {label: value})
-        for label, _, _, metric in self._chosen or ():
+        for label, metric in self._labelled:
             value = metric.result()
             named.update(value if isinstance(value, Mapping) else {label: value})
         return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,8 +11,8 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.operands import over, sizes
 from kcompile.keras.settings import epsilon
-from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import deserializer, serialize
 from kcompile_runtime.errors import ModelError
 
 __all__ = [
@@ -134,7 +134,4 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     return found
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """What `get` gives of a configuration or name. custom_objects: a script's own classes and functions."""
-    with custom_object_scope(custom_objects):
-        return get(config)
+deserialize = deserializer(get)

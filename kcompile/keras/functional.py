@@ -304,8 +304,8 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
     def output_shape(self) -> Any:
         self._need_inputs("output_shape")
         shapes = [y.shape for y in self.outputs]
-        style = edition(self.vintage)
-        return self.trainer.formed(shapes) if style.eager and not style.operations else one_or_list(shapes)
+        formed = edition(self.vintage).eager == "tensors"
+        return self.trainer.formed(shapes) if formed else one_or_list(shapes)
 
     @property
     def batch_size(self) -> int | None:

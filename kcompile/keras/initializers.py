@@ -7,7 +7,7 @@ repeats a script; a given seed makes every call give the same values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from kcompile.keras.eager import at_once
 from kcompile.keras.orthonormal import orthonormal
 from kcompile.keras.settings import DATA_FORMATS, checked_data_format, floatx, meaning, new_seed
 from kcompile.keras.signal_windows import window_name, window_of
-from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import deserializer, serialize
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import ModelError, describe
@@ -360,7 +360,4 @@ def get(identifier: Any) -> Callable[[Shape], np.ndarray]:
     return found
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """What `get` gives of a configuration or name. custom_objects: a script's own classes and functions."""
-    with custom_object_scope(custom_objects):
-        return get(config)
+deserialize = deserializer(get)

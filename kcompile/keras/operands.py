@@ -102,6 +102,13 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
+def numbered_leaves(tree: Any) -> tuple[list[Any], Any]:
+    """The values in nested lists, tuples and dicts, and the same nesting with numbers in their places."""
+    flat = list(leaves(tree))
+    numbers = iter(range(len(flat)))
+    return flat, map_leaves(lambda _: next(numbers), tree)
+
+
 def here(x: Any) -> Any:
     """A tensor that has a value, and is none of the graph that is being traced, as an array; anything else as
     it is."""

@@ -544,7 +544,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
 
 def _of_tf_keras(home: str | None) -> bool:
     """Whether a package's optimizers are those of tf.keras."""
-    return home is not None and bool(edition(home).eager) and not edition(home).operations
+    return home is not None and edition(home).eager == "tensors"
 
 
 def _square_sum(g: Tensor) -> Tensor:

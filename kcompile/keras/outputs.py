@@ -13,7 +13,7 @@ from typing import Any
 
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_weights import unique
-from kcompile.keras.operands import leaves, map_leaves
+from kcompile.keras.operands import map_leaves, numbered_leaves
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -82,15 +82,18 @@ def form_of(outputs: Any) -> Any:
     return tuple if isinstance(outputs, tuple) else None
 
 
+def nests(x: Any) -> bool:
+    """Whether x is a list, a tuple or a dict that holds others."""
+    parts = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
+    return any(isinstance(part, (list, tuple, Mapping)) for part in parts)
+
+
 def nested(outputs: Any) -> tuple[Nested, list[Any]] | None:
-    """Of a list, a tuple or a dict that holds others how they are nested, and all of them; else None."""
-    parts = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
-    several = isinstance(parts, (list, tuple))
-    if not several or not any(isinstance(part, (list, tuple, Mapping)) for part in parts):
+    """Of outputs that hold others how they are nested, and all of them; else None."""
+    if not nests(outputs):
         return None
-    flat = list(leaves(outputs))
-    numbers = iter(range(len(flat)))
-    return Nested(map_leaves(lambda _: next(numbers), outputs)), flat
+    flat, numbers = numbered_leaves(outputs)
+    return Nested(numbers), flat
 
 
 def keys_of(value: Any, what: str) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from kcompile.keras.editions import edition
 from kcompile.keras.operands import over
 from kcompile.keras.settings import vintage_running
 from kcompile.keras.tensors import is_number
-from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import deserializer, serialize
 from kcompile_runtime.errors import ModelError, describe
 
 __all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2", "serialize"]
@@ -130,7 +130,4 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     return found
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """What `get` gives of a configuration or name. custom_objects: a script's own classes and functions."""
-    with custom_object_scope(custom_objects):
-        return get(config)
+deserialize = deserializer(get)

@@ -116,8 +116,7 @@ class Saving:
 
     def _is_checkpoint(self, path: Any, save_format: Any = None) -> bool:
         """Whether a path is of a checkpoint of TensorFlow, as tf.keras has them."""
-        style = edition(self.vintage)
-        if not style.eager or style.operations or not isinstance(path, (str, os.PathLike)):
+        if edition(self.vintage).eager != "tensors" or not isinstance(path, (str, os.PathLike)):
             return False
         named = os.fspath(path).lower().endswith((".keras", ".h5", ".hdf5", ".npz"))
         return not named and save_format in (None, "tf")

@@ -31,7 +31,7 @@ from kcompile.keras.lengths import wider
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.names_of_scripts import kept_for_us, set_by_script
 from kcompile.keras.operands import leaves
-from kcompile.keras.outputs import form_of, nested
+from kcompile.keras.outputs import form_of, nested, nests
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -257,7 +257,7 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
         """`call` on the inputs of the model: one argument. Any other call is as that of a layer, and says
         nothing of the inputs."""
         first, options, others = self._arguments_of(*args, **kwargs)
-        if others or _nests(first):
+        if others or nests(first):
             return super().__call__(*args, **kwargs)
         if isinstance(first, Mapping) and not self.built:
             self.input_keys = tuple(sorted(first))
@@ -384,12 +384,6 @@ class SubclassedModel(Formed, Model):  # type: ignore[override]
             f"{type(self).__name__}: save: a model by subclassing is code, which no file holds. Use "
             "save_weights, and load_weights into a new model of the class"
         )
-
-
-def _nests(x: Any) -> bool:
-    """Whether an argument holds more than a list or a dict of tensors."""
-    parts = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
-    return any(isinstance(part, (list, tuple, Mapping)) for part in parts)
 
 
 def adopt(cls: Any) -> None:

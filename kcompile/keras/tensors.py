@@ -15,7 +15,7 @@ import numpy as np
 from kcompile.ir.described import StaticShape, dtype_of
 from kcompile.ir.graph import Graph
 from kcompile.ir.ops import broadcast_to, cast, constant
-from kcompile.ir.tensor import REFLECTED, UFUNCS, Tensor, as_tensor
+from kcompile.ir.tensor import UFUNCS, Tensor, as_tensor, by_operator
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import CalledArray
@@ -190,10 +190,7 @@ class Variable(Operators):
         other on the numbers, outside of traces."""
         name = UFUNCS.get(ufunc.__name__)
         if method == "__call__" and name not in (None, "eq", "ne") and not options:
-            first = inputs[0] is self
-            word = name if first else REFLECTED.get(str(name), f"r{name}")
-            if (operator := getattr(self, f"__{word}__", None)) is not None:
-                return operator(inputs[1] if first else inputs[0])
+            return by_operator(self, str(name), inputs)
         arrays = [np.asarray(x) if isinstance(x, Variable) else x for x in inputs]
         return getattr(ufunc, method)(*arrays, **options)
 

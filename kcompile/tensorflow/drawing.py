@@ -132,30 +132,21 @@ def _of(seed: Any) -> np.random.Generator:
     return np.random.default_rng(numbers)
 
 
-def stateless_normal(
-    shape: Any,
-    seed: Any,
-    mean: Any = 0.0,
-    stddev: Any = 1.0,
-    dtype: Any = "float32",
-    name: Any = None,
-    alg: Any = "",
-) -> Any:
-    """Normal numbers that follow from a seed."""
-    return _normal(_of(seed), shape, mean, stddev, dtype)
+def _stateless_normal(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Normal numbers that follow from a seed, as draw makes them."""
 
+    def function(
+        shape: Any,
+        seed: Any,
+        mean: Any = 0.0,
+        stddev: Any = 1.0,
+        dtype: Any = "float32",
+        name: Any = None,
+        alg: Any = "",
+    ) -> Any:
+        return draw(_of(seed), shape, mean, stddev, dtype)
 
-def stateless_truncated_normal(
-    shape: Any,
-    seed: Any,
-    mean: Any = 0.0,
-    stddev: Any = 1.0,
-    dtype: Any = "float32",
-    name: Any = None,
-    alg: Any = "",
-) -> Any:
-    """Normal numbers within two deviations that follow from a seed."""
-    return _truncated(_of(seed), shape, mean, stddev, dtype)
+    return function
 
 
 def stateless_uniform(
@@ -208,8 +199,8 @@ FUNCTIONS: dict[str, Any] = {
     "image.random_jpeg_quality": random_jpeg_quality,
     "image.stateless_random_jpeg_quality": random_jpeg_quality,
     "random.poisson": poisson,
-    "random.stateless_normal": stateless_normal,
-    "random.stateless_truncated_normal": stateless_truncated_normal,
+    "random.stateless_normal": _stateless_normal(_normal),
+    "random.stateless_truncated_normal": _stateless_normal(_truncated),
     "random.stateless_uniform": stateless_uniform,
 }
 NAMES: dict[str, Any] = {

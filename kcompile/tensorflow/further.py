@@ -10,7 +10,7 @@ import numpy as np
 
 from kcompile.tensorflow.files import decode_jpeg, encode_jpeg
 from kcompile.tensorflow.functions import o, of_values
-from kcompile.tensorflow.networks import channels_of, inner, sigmoid_loss
+from kcompile.tensorflow.networks import channels_of, conv, inner, rates, sigmoid_loss
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
 # ---------------------------------------------------------------- networks
@@ -40,10 +40,7 @@ def conv3d(
     name: Any = None,
 ) -> Any:
     """The convolution of volumes with kernels [depth, rows, columns, channels, filters]."""
-    rate = 1 if dilations is None else inner(dilations, data_format)
-    return o.conv(
-        input, filters, inner(strides, data_format), padding.lower(), channels_of(data_format), rate
-    )
+    return conv(input, filters, strides, padding, data_format, dilations)
 
 
 def depthwise_conv2d(
@@ -57,8 +54,7 @@ def depthwise_conv2d(
 ) -> Any:
     """Each channel convolved with kernels of its own [rows, columns, channels, multiplier]."""
     layout = data_format or "NHWC"
-    step = inner(strides, layout)
-    rate = 1 if dilations is None else inner(dilations, layout)
+    step, rate = inner(strides, layout), rates(dilations, layout)
     return o.depthwise_conv(input, filter, step, padding.lower(), channels_of(layout), rate)
 
 
@@ -78,7 +74,7 @@ def separable_conv2d(
 
 
 def conv_transposed(rank: int) -> Any:
-    def conv(
+    def transposed(
         input: Any,
         filters: Any,
         output_shape: Any,
@@ -92,13 +88,7 @@ def conv_transposed(rank: int) -> Any:
         layout = data_format or "N" + "DHW"[-rank:] + "C"
         step = inner(strides, layout)
         made = o.conv_transpose(
-            input,
-            filters,
-            step,
-            padding.lower(),
-            None,
-            channels_of(layout),
-            1 if dilations is None else inner(dilations, layout),
+            input, filters, step, padding.lower(), None, channels_of(layout), rates(dilations, layout)
         )
         wanted = [d if isinstance(d, (int, np.integer)) else None for d in list(output_shape)[1:]]
         got = list(made.shape)[1:]
@@ -109,7 +99,7 @@ def conv_transposed(rank: int) -> Any:
             )
         return made
 
-    return conv
+    return transposed
 
 
 def weighted_sigmoid_loss(labels: Any, logits: Any, pos_weight: Any, name: Any = None) -> Any:

@@ -24,6 +24,11 @@ def inner(sizes: Any, data_format: Any) -> Any:
     return tuple(sizes[2:] if str(data_format).startswith("NC") else sizes[1:-1])
 
 
+def rates(dilations: Any, data_format: Any) -> Any:
+    """Dilations of the axes between batch and channels; 1 where none are given."""
+    return 1 if dilations is None else inner(dilations, data_format)
+
+
 def conv(
     input: Any,
     filters: Any,
@@ -34,10 +39,8 @@ def conv(
     name: Any = None,
 ) -> Any:
     """The convolution of images with kernels [rows, columns, channels, filters]."""
-    rate = 1 if dilations is None else inner(dilations, data_format)
-    return o.conv(
-        input, filters, inner(strides, data_format), padding.lower(), channels_of(data_format), rate
-    )
+    step, rate = inner(strides, data_format), rates(dilations, data_format)
+    return o.conv(input, filters, step, padding.lower(), channels_of(data_format), rate)
 
 
 def pooled(function: str) -> Function:

@@ -23,6 +23,7 @@ from kcompile.keras.eager import EagerTensor
 from kcompile.keras.eager_trace import code_of
 from kcompile.keras.engine import Layer
 from kcompile.keras.functional import Model
+from kcompile.keras.gradient_tape import TF_KERAS
 from kcompile.keras.operands import here, leaves, map_leaves, tensor
 from kcompile.keras.settings import running
 from kcompile.keras.tensors import KerasTensor, Variable, new_random_state
@@ -31,7 +32,6 @@ from kcompile.keras.tracing import Trace, current, tracing
 _switches = {"eager": False}  # whether functions run as Python has them
 MOST_NODES = 30_000  # of a graph that is compiled: loops of Python's are written out in it
 FORMS = 32  # of arguments that one function is compiled for
-VINTAGE = "tf_keras"
 
 
 def run_eagerly(run_eagerly: Any) -> None:
@@ -119,7 +119,7 @@ class Function:
         inputs = [trace.input(f"x{k}", type) for k, type in enumerate(types)]
         args, kwargs = map_leaves(lambda x: inputs[x.number] if isinstance(x, _Input) else x, form)
         try:
-            with tracing(trace.graph), running(VINTAGE):
+            with tracing(trace.graph), running(TF_KERAS):
                 found = self.python_function(*args, **kwargs)
                 made = map_leaves(_as_result, found)
             trace.count_draws()

@@ -19,7 +19,7 @@ from kcompile.ir.types import TensorType
 from kcompile.keras import backend
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, one_or_list
 from kcompile.keras.layers.operation import OPERAND, operand
-from kcompile.keras.operands import here, leaves, map_leaves
+from kcompile.keras.operands import here, leaves, map_leaves, numbered_leaves
 from kcompile.keras.tracing import current
 from kcompile_runtime.errors import ModelError, OperandError, describe
 
@@ -103,9 +103,7 @@ class Formed(Layer):
         nested = isinstance(found, Mapping) or type(found) is tuple
         if not nested and not any(map(_holds, as_list(found))):
             return as_list(found)
-        flat = list(leaves(found))
-        numbers = iter(range(len(flat)))
-        self._results = map_leaves(lambda y: next(numbers), found)
+        flat, self._results = numbered_leaves(found)
         return flat
 
     def _nested(self, found: Any) -> Any:

@@ -7,7 +7,7 @@ configuration dict). Leaves: the object; and the other way the name or `{"class_
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,18 @@ def custom_object_scope(
 
 
 CustomObjectScope = custom_object_scope
+
+
+def deserializer(get: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The `deserialize` of a module, whose `get` takes names and configurations."""
+
+    def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """What `get` gives of a configuration or name. custom_objects: a script's classes and functions."""
+        with custom_object_scope(custom_objects):
+            return get(config)
+
+    deserialize.__module__, deserialize.__qualname__ = get.__module__, "deserialize"
+    return deserialize
 
 
 class FunctionName(str):
