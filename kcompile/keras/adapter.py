@@ -20,6 +20,7 @@ from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.own_code import has_own
 from kcompile.keras.standardize import Target
 from kcompile.keras.target_tensors import held_labels, with_held
+from kcompile.keras.weighing import asks_for_weights
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
@@ -49,6 +50,7 @@ class Feeds:
                 loss,
                 output,
                 k,
+                asks_for_weights(loss, model.semantics),
             )
             for k, (name, kind, loss, output) in enumerate(
                 zip(model.output_labels, graphs.label_types(model, outputs), resolved.losses, outputs)
@@ -62,6 +64,7 @@ class Feeds:
             and not lengths
             and model.prelude is None
             and resolved.weight_ranks == [1]
+            and not targets[0].asks
         ):
             fast = _sample(specs[0]), _sample(targets[0].spec)
         return Feeds(specs, targets, fast)
@@ -188,8 +191,10 @@ class Adapter:
         """Raises InputError where a loss has no value of each sample that a weight could be of."""
         resolved = graphs.compile_arguments(self._model)
         for loss, y in zip(resolved.losses, self._model.outputs):
-            if loss is not None and losses.is_across_batch(loss, len(y.shape)):
-                wanted = "no weights of samples, as it is along the batch"
+            if loss is None:
+                continue
+            if loss.reduction == "none" or losses.is_across_batch(loss, len(y.shape)):
+                wanted = "no weights of samples, as it is one number for the batch"
                 raise InputError(describe(f"loss {loss.name!r}", wanted, "sample_weight or class_weight"))
 
     def conforming(self, x: Any, y: Any) -> list[Array] | None:

@@ -14,7 +14,6 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import graphs, losses, metrics
-from kcompile.keras.graphs import Scored
 from kcompile.keras.losses import Loss
 from kcompile.keras.metric import Metric, keeps_state
 from kcompile.keras.metrics import Mean, MeanMetricWrapper
@@ -24,6 +23,7 @@ from kcompile.keras.resolving import metrics_by_output, per_output
 from kcompile.keras.results import arranged, label_of, reports_loss
 from kcompile.keras.settings import running
 from kcompile.keras.tracing import trace_of
+from kcompile.keras.weighing import Scored, asks_for_weights, output_loss
 from kcompile_runtime.errors import InputError, ModelError, describe
 
 
@@ -107,10 +107,10 @@ class CompiledSteps:
         chosen = [losses.as_loss(v) for v in per_output(self._arguments["loss"], names, "loss")]
         scales = per_output(self._arguments["loss_weights"], names, "loss_weights", single=False)
         labels = by_output(y, names, "labels")
-        given = by_output(sample_weight, names, "sample_weight")
+        weights = by_output(sample_weight, names, "sample_weight")
         kind = graphs.floating_dtype([x.type for x in outputs.values()])
         found = []
-        for name, loss, scale, label, weight in zip(names, chosen, scales, labels, given):
+        for name, loss, scale, label, weight in zip(names, chosen, scales, labels, weights):
             if loss is None:
                 continue
             if label is None:
@@ -122,7 +122,8 @@ class CompiledSteps:
             w, mask = weights_for(weight, prediction, kind), trace_of(prediction).masks.get(prediction.value)
             prefix = f"{name}_" if len(names) > 1 else ""
             scale = 1.0 if scale is None else float(scale)
-            found.append(Scored(name, prefix, loss, scale, [], [], y_true, prediction, w, mask))
+            given = weight is not None or not asks_for_weights(loss, self.meaning)
+            found.append(Scored(name, prefix, loss, scale, [], [], y_true, prediction, w, mask, given=given))
         return found
 
     def loss(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Tensor | None:
@@ -133,7 +134,7 @@ class CompiledSteps:
         every = [s.loss for s in scored]
         for output in scored:
             assert output.loss is not None
-            value = graphs.output_loss(output, output.loss, self.meaning)
+            value = output_loss(output, output.loss, self.meaning)
             if reports_loss(output.loss, output.prefix, every, self.meaning):
                 self.metrics.count_loss(output, value)
             part = value if output.scale == 1 else value * output.scale

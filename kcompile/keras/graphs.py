@@ -1,13 +1,13 @@
 """The three graphs of a model: predict, test, and train, the whole training step.
 
-Enters: a model, for test and train its `CompileArguments`, and the lengths of the inputs
-where the model leaves sizes unknown (`lengths`). Leaves: a `Traced`, whose graph has as inputs the model's
-inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
-with a loss or metrics. predict leaves the outputs by name. test and train leave one vector "results": the
-loss, then total and count of every metric, so that averages over any number of batches are exact, or what a
-metric's state gives; see `reported`. train also updates every variable: weights, optimizer state, moving
-statistics, the number of steps. The others update recurrent states, test those of metrics, and where random
-numbers are drawn the number of the next batch.
+Enters: a model, for test and train its `CompileArguments`, and the lengths of the inputs where the model
+leaves sizes unknown (`lengths`). Leaves: a `Traced`, whose graph has as inputs the model's inputs by name,
+then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output with a loss or
+metrics, then "g:<output>" (whether there are weights) for those whose loss depends on it. predict leaves the
+outputs by name. test and train leave one vector "results": the loss, then total and count of every metric, so
+that averages over any number of batches are exact, or what a metric's state gives; see `reported`. train also
+updates every variable: weights, optimizer state, moving statistics, the number of steps. The others update
+recurrent states, test those of metrics, and where random numbers are drawn the number of the next batch.
 """
 
 from __future__ import annotations
@@ -44,9 +44,20 @@ from kcompile.keras.results import (
     reports_loss,
 )
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.settings import epsilon, fixed_phase, running
+from kcompile.keras.settings import fixed_phase, running
 from kcompile.keras.step_data import Signature
 from kcompile.keras.tracing import Trace, Traced, trace_model
+from kcompile.keras.weighing import (
+    Scored,
+    asks_for_weights,
+    by_sample,
+    masked,
+    output_loss,
+    row_means,
+    weighted,
+    weighted_mean,
+    widened,
+)
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 from kcompile_runtime.training import Results
 
@@ -234,9 +245,9 @@ def reported(model: Any, lengths: Lengths = ()) -> Results:
         prefix = f"{name}_" if len(types) > 1 else ""
         if reports_loss(resolved.losses[k], prefix, resolved.losses, meaning):
             of_losses.append(Label("loss", prefix))
-        for weighted, chosen in ((False, resolved.metrics[k]), (True, resolved.weighted_metrics[k])):
+        for weighs, chosen in ((False, resolved.metrics[k]), (True, resolved.weighted_metrics[k])):
             for metric in chosen:
-                label = label_of(metric, prefix, weighted, meaning)
+                label = label_of(metric, prefix, weighs, meaning)
                 keys = keys_of(metric, label.name, kind, types[k])
                 if keys is None:
                     return traced_report(model, lengths or probe_lengths(model))
@@ -304,26 +315,9 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
         ) from error
 
 
-@dataclass(frozen=True)
-class Scored:
-    """An output that is looked at: its loss, times scale, and its metrics; labels y, predictions, weights w
-    and mask. prefix: of the names of its results."""
-
-    name: str
-    prefix: str
-    loss: Loss | None
-    scale: float
-    metrics: list[Any]
-    weighted_metrics: list[Any]
-    y: Tensor
-    prediction: Tensor
-    w: Tensor
-    mask: Tensor | None
-    flat: bool = False
-
-
 def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]:
-    """The outputs that have labels; the graph gets inputs for the labels, then for the weights."""
+    """The outputs that have labels; the graph gets inputs for the labels, then for the weights, then for
+    whether these were given."""
     resolved = compile_arguments(model)
     kinds = label_types(model, [y.type for y in outputs])
     seen = [(k, name) for k, name in enumerate(model.output_labels) if kinds[k] is not None]
@@ -331,6 +325,11 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
     weights = {
         k: _input(trace, f"w:{name}", weight_type(resolved.weight_ranks[k], outputs[k].type))
         for k, name in seen
+    }
+    given = {
+        k: _input(trace, f"g:{name}", weight_type(1, outputs[k].type))
+        for k, name in seen
+        if asks_for_weights(resolved.losses[k], model.semantics)
     }
     return [
         Scored(
@@ -345,6 +344,7 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
             weights[k],
             trace.masks.get(outputs[k].value),
             resolved.flat[k],
+            given.get(k, True),
         )
         for k, name in seen
     ]
@@ -438,110 +438,6 @@ def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
     return trace.input(name, type)
 
 
-def _by_sample(value: Tensor, like: Tensor) -> bool:
-    """Whether it has a value for each sample of a tensor."""
-    return bool(value.rank) and value.shape[0] == like.shape[0]
-
-
-def _rows(value: Tensor, rank: int = 1, summed: bool = False) -> Tensor:
-    """Means (or sums) over all axes from `rank` on."""
-    if value.rank <= rank:
-        return value
-    return (ops.reduce_sum if summed else ops.reduce_mean)(value, range(rank, value.rank))
-
-
-def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
-    """Losses [n, ...] with those of masked steps as zeros; share: divided by the share of steps that
-    are not masked, so that the mean over all is the mean over those."""
-    if mask is None:
-        return each
-    if each.rank < mask.rank:
-        raise ModelError(
-            describe(
-                "loss or metric of a masked output",
-                f"a value for each step, of shape {mask.type}",
-                str(each.type),
-            )
-        )
-    there = ops.cast(mask, each.dtype)
-    if share:
-        there = there / (ops.reduce_mean(there) + epsilon())
-    return _rows(each, mask.rank) * there
-
-
-def _weighted(each: Tensor, w: Tensor) -> Tensor:
-    """Values [n, ...] times weights of their first axes."""
-    if each.rank < w.rank:
-        raise ModelError(
-            describe(
-                "loss or metric of an output whose steps have weights",
-                f"a value for each step, of shape {w.type}",
-                str(each.type),
-            )
-        )
-    return each * _over(w, each.rank)
-
-
-def _over(x: Tensor, rank: int) -> Tensor:
-    """x with axes of size 1 behind, to meet a tensor of this rank."""
-    return ops.reshape(x, (*x.shape, *(1,) * (rank - x.rank)))
-
-
-def output_loss(output: Scored, loss: Loss, meaning: Semantics) -> Tensor:
-    """The weighted loss of an output, a scalar.
-
-    The mean over what the weights are of, samples or steps; Keras 2 divides by the number of weights
-    that are not zero instead (by 1 when all are zero, where Keras 2 has NaN). Masked steps do not
-    count. reduction="sum" adds up all there is, "mean_with_sample_weight" divides by the sum of weights.
-    """
-    y, w, mask = output.y, output.w, output.mask
-    each = loss.values(y, output.prediction)
-    if not isinstance(each, Tensor):
-        raise ModelError(
-            describe(
-                f"loss {loss.name!r} of output {output.name!r}",
-                "a symbolic tensor",
-                repr(each),
-                "Write it over K functions.",
-            )
-        )
-    summed, each = loss.reduction == "sum", ops.cast(each, w.dtype)
-    counts = losses.counted(loss, y, output.prediction, each)
-    if counts is not None:
-        mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
-    if losses.is_across_batch(loss, output.prediction.rank):
-        each = (ops.reduce_sum if summed else ops.reduce_mean)(each)
-    if each.rank and not _by_sample(each, output.prediction):
-        raise ModelError(
-            describe(
-                f"loss {loss.name!r} of output {output.name!r}",
-                "one number for each sample, or a scalar",
-                str(each.type),
-            )
-        )
-    rows = _rows(each, max(w.rank, mask.rank if mask is not None else 1), summed)
-    if loss.reduction == "mean_with_sample_weight":
-        w = _over(w, rows.rank) * ops.ones_like(rows)
-        w = w if mask is None else w * ops.cast(_over(mask, rows.rank), w.dtype)
-        count = ops.reduce_sum(w)
-        return ops.reduce_sum(rows * w) / ops.select(ops.equal(count, 0.0), ops.ones_like(count), count)
-    return _weighted_mean(rows, w, mask, meaning, summed)
-
-
-def _weighted_mean(
-    rows: Tensor, w: Tensor, mask: Tensor | None, meaning: Semantics, summed: bool = False
-) -> Tensor:
-    """The mean (or sum) of values by the weights and the mask, as a loss is weighed."""
-    rows = _rows(_masked(rows, mask, share=not summed), w.rank, summed)
-    total = ops.reduce_sum(_weighted(rows, w) if rows.rank else rows * w)
-    if summed:
-        return total
-    if meaning.loss_divides_by == "weights":
-        return total / ops.count(w, range(w.rank))
-    used = ops.reduce_sum(ops.cast(ops.not_equal(w, 0.0), w.dtype))
-    return total / ops.maximum(used, 1.0)
-
-
 def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: Semantics) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
@@ -557,23 +453,25 @@ def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: 
     for key, value in metrics.evaluate(function, label.name, y, prediction):
         value, weight = ops.cast(value, n.dtype), w if w is None else ops.cast(w, n.dtype)
         if weight is not None and meaning.weighted_metrics == "as losses":
-            value = value if _by_sample(value, prediction) or not value.rank else ops.reduce_mean(value)
+            value = value if by_sample(value, prediction) or not value.rank else ops.reduce_mean(value)
             fits = mask is not None and value.rank >= mask.rank
-            mean = _weighted_mean(value, weight, mask if fits else None, meaning)
+            mean = weighted_mean(value, weight, mask if fits else None, meaning)
             made.append(Measure(replace(label, name=key), (mean * n, n)))
             continue
         if mask is not None and value.rank >= mask.rank:
             if meaning.mask_weighs_metrics:
                 there = ops.cast(mask, n.dtype)
-                weight = there if weight is None else _over(there, weight.rank) * _over(weight, there.rank)
+                weight = (
+                    there if weight is None else widened(there, weight.rank) * widened(weight, there.rank)
+                )
             else:
-                value = _masked(value, mask)
-        count = n if weight is None else ops.reduce_sum(_rows(weight))
-        if not _by_sample(value, prediction):
+                value = masked(value, mask)
+        count = n if weight is None else ops.reduce_sum(row_means(weight))
+        if not by_sample(value, prediction):
             total = (ops.reduce_mean(value) if value.rank else value) * count
         else:
-            rows = value if weight is None else _weighted(_rows(value, weight.rank), weight)
-            total = ops.reduce_sum(_rows(rows))
+            rows = value if weight is None else weighted(row_means(value, weight.rank), weight)
+            total = ops.reduce_sum(row_means(rows))
         made.append(Measure(replace(label, name=key), (total, count)))
     return made
 
@@ -589,7 +487,7 @@ def _state_measures(metric: Any, output: Scored, w: Tensor | None, meaning: Sema
     weight, mask = w, output.mask
     if mask is not None and meaning.mask_weighs_states:
         there = ops.cast(mask, output.w.dtype)
-        weight = there if weight is None else _over(there, weight.rank) * _over(weight, there.rank)
+        weight = there if weight is None else widened(there, weight.rank) * widened(weight, there.rank)
     label = label_of(metric, output.prefix, w is not None, meaning)
     made = []
     y = _labels(metric, output)

@@ -19,6 +19,7 @@ from kcompile.keras.metric import Metric, keeps_state
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import meaning, running
 from kcompile.keras.tensors import as_list
+from kcompile.keras.weighing import may_be_of_batch
 from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -30,7 +31,7 @@ def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -
     names = list(model.output_labels)
     found = [losses.as_loss(value) for value in per_output(arguments["loss"], names, "loss")]
     for name, loss in zip(names, found):
-        if loss is not None and loss.reduction == "none":
+        if loss is not None and loss.reduction == "none" and not may_be_of_batch(loss):
             raise ModelError(
                 describe(f"compile: loss of {name!r}", "a reduction to one number", "reduction='none'")
             )

@@ -204,6 +204,10 @@ class Semantics:
     activity_by_sample: bool
     # A weighted loss is divided by the number of weights, or of those that are not zero.
     loss_divides_by: Literal["weights", "nonzero weights"]
+    # How often a loss that is one number for the batch counts in reduction="sum": always times the weights,
+    # which are 1 for each sample where none are given; or then once. Keras 2.3: training_utils.py,
+    # standardize_weights; tf_keras: losses_utils.py; Keras 3: losses/loss.py, reduce_weighted_values.
+    sum_of_one_loss: Literal["weighted", "as given"]
     # What the crossentropy of class numbers does with probabilities that do not sum to 1: it clips them, and
     # divides by the sum of that (Keras 2: tensorflow_backend.py, tf_keras: backend.py, where logarithms go
     # through a softmax); or divides first (Keras 3 on JAX: backend/jax/nn.py).
@@ -408,6 +412,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "builds_embedding_first": (True, True, True, True, False),
     "losses_bring_layers": (False, False, True, True, True),
     "activity_by_sample": (False, False, True, True, True),
+    "sum_of_one_loss": ("weighted", "weighted", "as given", "as given", "as given"),
     "loss_divides_by": ("nonzero weights", "nonzero weights", "weights", "weights", "weights"),
     "sparse_probabilities": (*["clipped first"] * 4, "divided first"),
     "hinge_labels": ("as given", "0 is -1", "0 is -1", "0 is -1", "0 is -1"),

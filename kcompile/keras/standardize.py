@@ -40,7 +40,8 @@ class Target:
     """The labels of an output: what they look like, and what the loss asks of their values.
 
     loss: None for an output that has metrics alone. classes: of labels that are class numbers, else 0.
-    index: of the output in the model. weights: of the samples, or of their steps.
+    index: of the output in the model. weights: of the samples, or of their steps. asks: whether the loss
+    depends on whether weights are given.
     """
 
     spec: TensorSpec
@@ -48,6 +49,7 @@ class Target:
     loss: Loss | None
     output: TensorType
     index: int
+    asks: bool = False
 
     @property
     def classes(self) -> int:
@@ -251,7 +253,8 @@ def sample_weights(
     meaning: Semantics,
 ) -> list[Array]:
     """The weight of every sample (or step) for each output: sample_weight times class_weight (in Keras 2.2
-    sample_weight alone where both are given), default 1. outputs: the names of all outputs."""
+    sample_weight alone where both are given), default 1. outputs: the names of all outputs. Behind them, for
+    each output whose loss asks, 1 for every sample where there are weights, else 0."""
     names = [t.spec.name for t in targets]
     given = by_name(value, names, "output", True, outputs) if targets else []
     classes = _class_weights(class_weight, names, outputs)
@@ -261,7 +264,8 @@ def sample_weights(
         if mapping is not None and (weight is None or meaning.class_weight_beside == "factor"):
             array = array * class_factors(mapping, y, target, meaning)
         result.append(array)
-    return result
+    asked = [(t, w is not None or m is not None) for w, m, t in zip(given, classes, targets) if t.asks]
+    return [*result, *(np.full(n, there, t.weights.dtype) for t, there in asked)]
 
 
 def _weight(value: Any, target: Target, n: int) -> Array:

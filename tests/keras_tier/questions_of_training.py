@@ -34,6 +34,22 @@ def loss_divides_by(kit: Kit) -> Any:
     return [number(model.test_on_batch(x, x * 0, sample_weight=np.array([1.0, 0.0])))]
 
 
+@case({"weighted": [6.0, 7.0], "as given": [2.0, 7.0]}, live=False)
+def sum_of_one_loss(kit: Kit) -> Any:
+    """A loss of 2 for a batch of three samples, without weights and with some that add up to 3.5."""
+
+    class Mean(kit.keras.losses.Loss):  # type: ignore[name-defined, misc]
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return (kit.keras.ops if hasattr(kit.keras, "ops") else kit.keras.backend).mean(y_pred - y_true)
+
+    model, x = linear(kit, loss=Mean(reduction="sum")), np.full((3, 1), 2.0, np.float32)
+    weights = np.array([0.5, 1.0, 2.0])
+    return [
+        number(model.test_on_batch(x, x * 0)),
+        number(model.test_on_batch(x, x * 0, sample_weight=weights)),
+    ]
+
+
 @case({"clipped first": [np.log(3.0)], "divided first": [np.log(4.0)]})
 def sparse_probabilities(kit: Kit) -> Any:
     """Of the scores 1, 2 and 1, the crossentropy of the first."""

@@ -70,6 +70,7 @@ NOT_ASKED = {
     ("softmax_mask", "keras2.2"): "its Softmax takes no mask",
     ("missing_gradients", "keras2"): "raises, ours leaves the weights",
     ("missing_gradients", "keras2.2"): "raises, ours leaves the weights",
+    ("sum_of_one_loss", "keras2.2"): "has no reductions",
     ("smallest_norm", "keras2"): "has no such layer",
     ("smallest_norm", "keras2.2"): "has no such layer",
     ("spectral_kernel", "tf_keras"): "has the layer only as tensorflow.keras",
