@@ -22,6 +22,7 @@ from kcompile.keras.eager_trace import EagerGraph, EagerTrace, begun, eager_trac
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import leaves, map_leaves, tensor
 from kcompile.keras.settings import running, vintage_running
+from kcompile.keras.sparse_gradients import of_tape
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import current, find_trace, trace_of, tracing
 from kcompile.keras.watched import WATCHED
@@ -159,6 +160,9 @@ class GradientTape:
         starts = [Tensor(graph, self._start(x)) for x in wanted_ones]
         paths = [(t, f) for t, f in zip(targets, factors) if t.dtype in FLOATS]
         found = pull_back([t for t, _ in paths], [f for _, f in paths], starts, self._noted)
+        for x, g in zip(wanted_ones, found):
+            if g is not None and isinstance(x, Variable):
+                of_tape(g)
         known = self._known(graph, starts, wanted_ones)
         by_source = {
             id(x): g if ok and g is not None else ops.zeros_like(start) if none == "zero" else None

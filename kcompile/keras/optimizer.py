@@ -269,6 +269,11 @@ class Optimizer(OwnUpdates, OptimizerCalls):
         """Names of the arrays kept for each variable."""
         return (*(slot.name for slot in self.known_slots), *self.own_slots)
 
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        """In optimizers of tf.keras up to 2.10 the slots of an Embedding that stay at rows which a batch does
+        not name, as the weights do there; None where all move."""
+        return None
+
     def initial(self, slot: str) -> float:
         """The value a slot starts with."""
         return 0.0
@@ -437,6 +442,8 @@ class Optimizer(OwnUpdates, OptimizerCalls):
             held = {k: before[known[k]] for k in self.slots() if k in known}
             if self.update_step is None:
                 value, slots = self.update(p, g, held, own, at)
+                lazy = self.lazy_slots() if at.meaning.rows_left_out == "stay" else None
+                value, slots = steps.where_named(g, lazy, (p, held), (value, slots))
             else:
                 value, slots = self.updated(trace, variable, p, g, at.rate), {}
             values.append(value if due is None else ops.select(due, value, before[variable]))
@@ -484,21 +491,7 @@ class Optimizer(OwnUpdates, OptimizerCalls):
 
     def clip(self, gradients: Sequence[Tensor], meaning: Semantics) -> list[Tensor]:
         """Gradients limited by norm, then by value."""
-        result = list(gradients)
-        all_by_norm = meaning.clipnorm == "together"
-        together = self.clipnorm if all_by_norm else self.global_clipnorm
-        if all_by_norm and self.global_clipnorm:
-            together = min(self.global_clipnorm, self.clipnorm or math.inf)
-        if together:
-            total = _square_sum(result[0])
-            for g in result[1:]:
-                total = total + _square_sum(g)
-            result = [_limit(g, total, together) for g in result]
-        elif self.clipnorm and not all_by_norm:
-            result = [_limit(g, _square_sum(g), self.clipnorm) for g in result]
-        if self.clipvalue:
-            result = [ops.clip(g, -self.clipvalue, self.clipvalue) for g in result]
-        return result
+        return steps.limited(self, gradients, meaning)
 
     # ---- for K.function
 
@@ -545,15 +538,6 @@ class Optimizer(OwnUpdates, OptimizerCalls):
 def _of_tf_keras(home: str | None) -> bool:
     """Whether a package's optimizers are those of tf.keras."""
     return home is not None and edition(home).eager == "tensors"
-
-
-def _square_sum(g: Tensor) -> Tensor:
-    return ops.reduce_sum(ops.square(g))
-
-
-def _limit(g: Tensor, square_sum: Tensor, norm: float) -> Tensor:
-    """g scaled so that the norm is at most `norm`."""
-    return g * (norm / ops.maximum(ops.sqrt(square_sum), norm))
 
 
 # ---------------------------------------------------------------- for the formulas

@@ -7,13 +7,16 @@ graph. `Optimizer.new_values` calls these in the order that Keras 3 has (optimiz
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import sparse_gradients
 from kcompile.keras.engine import Variable
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace
 
 Pairs = Sequence[tuple[Variable, Tensor]]
@@ -58,6 +61,42 @@ def all_finite(gradients: Iterable[Tensor]) -> Tensor:
         result = finite if result is None else ops.logical_and(result, finite)
     assert result is not None
     return result
+
+
+def limited(options: Any, gradients: Sequence[Tensor], meaning: Semantics) -> list[Tensor]:
+    """Gradients limited by norm, then by value. options: what has clipnorm, global_clipnorm and clipvalue."""
+    result = list(gradients)
+    all_by_norm, each = meaning.clipnorm == "together", meaning.limited_rows == "each"
+    together = options.clipnorm if all_by_norm else options.global_clipnorm
+    if all_by_norm and options.global_clipnorm:
+        together = min(options.global_clipnorm, options.clipnorm or math.inf)
+    if together:
+        sums = [sparse_gradients.square_sum(g, each) for g in result]
+        result = [_shortened(g, sum(sums[1:], start=sums[0]), together) for g in result]
+    elif options.clipnorm and not all_by_norm:
+        result = [_shortened(g, sparse_gradients.square_sum(g, each), options.clipnorm) for g in result]
+    if options.clipvalue:
+        each = meaning.limited_rows != "summed"
+        result = [sparse_gradients.limited(g, options.clipvalue, each) for g in result]
+    return result
+
+
+def _shortened(g: Tensor, square_sum: Tensor, norm: float) -> Tensor:
+    """g scaled so that the norm is at most `norm`."""
+    return g * (norm / ops.maximum(ops.sqrt(square_sum), norm))
+
+
+State = tuple[Tensor, dict[str, Tensor]]
+
+
+def where_named(g: Tensor, lazy: Sequence[str] | None, before: State, after: State) -> State:
+    """A variable and its slots after a step, but for the variable and these slots as before at rows of a
+    sparse gradient that the batch does not name."""
+    named = None if lazy is None else sparse_gradients.named_rows(g)
+    if lazy is None or named is None:
+        return after
+    slots = {k: ops.select(named, x, before[1][k]) if k in lazy else x for k, x in after[1].items()}
+    return ops.select(named, after[0], before[0]), slots
 
 
 class Excluded:

@@ -50,6 +50,9 @@ class SGD(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        return self.slots() or None
+
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
     ) -> tuple[Tensor, Slots]:
@@ -96,6 +99,9 @@ class RMSprop(Optimizer):
     def slots(self) -> tuple[str, ...]:
         kept = {"rms": True, "momentum": self.momentum > 0, "average": self.centered}
         return tuple(slot for slot, wanted in kept.items() if wanted)
+
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        return self.slots() if self.momentum else None
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
@@ -169,6 +175,9 @@ class Adadelta(Optimizer):
         super().__init__(lr, decay, **options)
         self.rho = rho
         self.epsilon = given_epsilon(epsilon)
+
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        return self.slots()
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
@@ -259,6 +268,9 @@ class Adamax(Optimizer):
         self.beta_2 = beta_2
         self.epsilon = given_epsilon(epsilon)
 
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        return self.slots()
+
     def scalars(self, trace: Trace, at: StepContext) -> tuple[Tensor, ...]:
         return (at.rate / power_gap(self.beta_1, at.t),)
 
@@ -297,6 +309,9 @@ class Nadam(Optimizer):
 
     def state(self) -> list[Variable]:
         return [self.product]
+
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        return ()
 
     def scalars(self, trace: Trace, at: StepContext) -> tuple[Tensor, ...]:
         stretch = self.schedule_decay if at.meaning.nadam_schedule_decay else 1.0
@@ -371,6 +386,9 @@ class Ftrl(Optimizer):
 
     def initial(self, slot: str) -> float:
         return self.initial_accumulator_value if slot == "accumulator" else 0.0
+
+    def lazy_slots(self) -> tuple[str, ...] | None:
+        return self.slots()
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext

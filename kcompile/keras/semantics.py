@@ -331,6 +331,13 @@ class Semantics:
     old_optimizer_options: bool
     # clipnorm limits the norm of all gradients together, or of each.
     clipnorm: Literal["together", "each"]
+    # Whether limits are of an Embedding's gradient, or of the values that are added up to it, one for each
+    # place of a batch that names a row; or norms of the gradient, and clipvalue of values. TensorFlow:
+    # clip_ops.py, of IndexedSlices; Keras 2: optimizers.py, get_gradients; Keras 3 on JAX: base_optimizer.py.
+    limited_rows: Literal["summed", "each", "each by value"]
+    # Whether rows of an Embedding that a batch does not name move by what is kept of batches before, or stay
+    # as they are, with that. tf_keras: optimizers/legacy, _resource_apply_sparse.
+    rows_left_out: Literal["move", "stay"]
     # sqrt(a + epsilon), or sqrt(a) + epsilon, in RMSprop and Adagrad.
     epsilon: Literal["inside", "outside"]
     # Whether Nadam's momentum follows schedule_decay (else as if that were 1).
@@ -455,6 +462,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "boards": ("one folder", "one folder", "two folders", "two folders", "two folders"),
     "old_optimizer_options": (True, True, True, True, False),
     "clipnorm": ("together", "together", "each", "each", "each"),
+    "limited_rows": ("each by value", "each by value", "each", "each", "summed"),
+    "rows_left_out": ("move", "move", "stay", "move", "move"),
     "epsilon": ("outside", "outside", "outside", "inside", "inside"),
     "nadam_schedule_decay": (True, True, True, False, False),
     "average_begins": ("before", "before", "before", "before", "after"),

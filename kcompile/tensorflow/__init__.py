@@ -2,13 +2,12 @@
 
 Enters: names of TensorFlow, as scripts of tf.keras and Keras 3 write them around their models. Leaves:
 functions of keras.ops and keras.random with TensorFlow's arguments (`functions`, `networks`, `images`,
-`augmenting`, `matrices`, `places`, `further`), which are traced in layers, losses and metrics, are layers on
-tensors of a model, and are computed at once on values, as tensors with the method `numpy`; functions of
-values alone (`of_values`, `drawing`, `checks`), of texts (`texts`, `tables`) and of files (`files`, and
-`examples` by `protos`); lists of tensors (`lists`); what holds variables, and keeps
-them in files (`modules`); `tf.summary` (`summaries`); `tf.data` over numpy
-(`kcompile.keras.pipelines`, `records`); switches that do no harm (`around`). All else is refused by name,
-with what to write instead (`absent`).
+`augmenting`, `matrices`, `places`, `clipping`, `further`), which are traced in layers, losses and metrics,
+are layers on tensors of a model, and are computed at once on values, as tensors with the method `numpy`;
+functions of values alone (`of_values`, `drawing`, `checks`), of texts (`texts`, `tables`) and of files
+(`files`, and `examples` by `protos`); lists of tensors (`lists`); what holds variables, and keeps them in
+files (`modules`); `tf.summary` (`summaries`); `tf.data` over numpy (`kcompile.keras.pipelines`, `records`);
+switches that do no harm (`around`). All else is refused by name, with what to write instead (`absent`).
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from kcompile.tensorflow import (
     around,
     augmenting,
     checks,
+    clipping,
     drawing,
     examples,
     files,
@@ -98,13 +98,16 @@ def _collected() -> dict[str, dict[str, Any]]:
     made: dict[str, dict[str, Any]] = {"": {}}
     found: list[dict[str, Any]] = [functions.FUNCTIONS, networks.FUNCTIONS, images.FUNCTIONS]
     found += [matrices.FUNCTIONS, places.FUNCTIONS, augmenting.FUNCTIONS, of_values.FUNCTIONS]
-    found += [further.FUNCTIONS, drawing.FUNCTIONS]
+    found += [further.FUNCTIONS, drawing.FUNCTIONS, clipping.FUNCTIONS]
     plain = (around.NAMES, checks.NAMES, of_values.NEST, files.NAMES, tables.NAMES, records.NAMES, *_CLASSES)
     for table in (*found, texts.FUNCTIONS, *plain):
         for dotted, value in table.items():
             place, _, name = dotted.rpartition(".")
             wrapped = callable(value) and not any(table is one for one in plain)
-            made.setdefault(place, {})[name] = _of_tensors(value) if wrapped else value
+            function = _of_tensors(value) if wrapped else value
+            if table is clipping.FUNCTIONS:
+                function = clipping.before_values(value, function)
+            made.setdefault(place, {})[name] = function
     for dotted in texts.ON_TEXTS:
         place, _, name = dotted.rpartition(".")
         made[place][name] = texts.also_texts(dotted, made[place][name])

@@ -390,29 +390,6 @@ def unique(x: Any, out_idx: Any = "int32", name: Any = None) -> Any:
     return found[order], np.argsort(order)[numbers].astype(str(out_idx))
 
 
-def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: Any = None) -> Any:
-    """t within bounds."""
-    return o.clip(t, clip_value_min, clip_value_max)
-
-
-def global_norm(t_list: Any, name: Any = None) -> Any:
-    """The length of all tensors as one vector; None is none."""
-    return o.sqrt(functools.reduce(o.add, [o.sum(o.square(t)) for t in t_list if t is not None]))
-
-
-def clip_by_global_norm(t_list: Any, clip_norm: Any, use_norm: Any = None, name: Any = None) -> Any:
-    """The tensors, made shorter where all together are longer than clip_norm; and that length."""
-    length = global_norm(t_list) if use_norm is None else use_norm
-    share = o.divide(clip_norm, o.maximum(length, clip_norm))
-    return [None if t is None else o.multiply(t, share) for t in t_list], length
-
-
-def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: Any = None) -> Any:
-    """t, made shorter where it is longer than clip_norm."""
-    length = o.sqrt(o.sum(o.square(t), axes, True))
-    return o.divide(o.multiply(t, clip_norm), o.maximum(length, clip_norm))
-
-
 def mapped(
     fn: Any,
     elems: Any,
@@ -530,11 +507,7 @@ _ARRAYS: dict[str, Function] = {
     "argsort": argsort,
     "broadcast_to": lambda input, shape, name=None: o.broadcast_to(input, shape),
     "cast": cast_to,
-    "clip_by_global_norm": clip_by_global_norm,
-    "clip_by_norm": clip_by_norm,
-    "clip_by_value": clip_by_value,
     "concat": concat,
-    "linalg.global_norm": global_norm,
     "cond": lambda pred, true_fn=None, false_fn=None, name=None: o.cond(pred, true_fn, false_fn),
     "einsum": einsum,
     "ensure_shape": lambda x, shape, name=None: x,

@@ -18,16 +18,17 @@ from typing import Any
 import questions_of_layers  # noqa: F401
 import questions_of_preprocessing  # noqa: F401
 import questions_of_training  # noqa: F401
-from asking import CASES, Kit
+from asking import CASES, FAULTS, Kit
 
 
 def observe(kit: Kit, names: Any = None) -> dict[str, Any]:
     """What the Keras does, by question."""
     found = {}
-    for name in names or CASES:
+    cases = {**CASES, **FAULTS}
+    for name in names or cases:
         kit.keras.backend.clear_session()
         try:
-            found[name] = CASES[name].observe(kit)
+            found[name] = cases[name].observe(kit)
         except Exception as error:
             found[name] = f"{type(error).__name__}: {error}"[:300]
     return found

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from asking import Kit, case, number
+from asking import FAULTS, Kit, case, number
 
 # ---------------------------------------------------------------- training
 
@@ -442,6 +442,33 @@ def clipnorm(kit: Kit) -> Any:
     return walked(kit, kit.make("SGD", 0.1, clipnorm=0.5))
 
 
+def table_of_ones(kit: Kit, optimizer: Any, places: int) -> Any:
+    """A model whose outputs are the rows of a table that a sample names."""
+    x = kit.layers.Input((places,))
+    table = kit.layers.Embedding(3, 1, embeddings_initializer="ones")
+    return kit.compiled(kit.model(x, kit.layers.Flatten()(table(x))), optimizer)
+
+
+@case({"summed": [0.95, 0.95], "each": [0.929289, 0.9], "each by value": [0.95, 0.9]}, optimizer=True)
+def limited_rows(kit: Kit) -> Any:
+    """A row that is named twice, with the gradient 1 each time: its move at the rate 0.1."""
+    found = []
+    for limit in ({"clipnorm": 0.5}, {"clipvalue": 0.5}):
+        model = table_of_ones(kit, kit.make("SGD", 0.1, **limit), 2)
+        model.train_on_batch(np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32))
+        found.append(float(model.get_weights()[0][1, 0]))
+    return found
+
+
+@case({"move": [0.7], "stay": [0.8]}, optimizer=True)
+def rows_left_out(kit: Kit) -> Any:
+    """A row that the first of two batches names."""
+    model = table_of_ones(kit, kit.make("SGD", 0.1, momentum=0.5), 1)
+    for row in (1.0, 2.0):
+        model.train_on_batch(np.full((1, 1), row, np.float32), np.zeros((1, 1), np.float32))
+    return [float(model.get_weights()[0][1, 0])]
+
+
 @case(
     {"outside": [0.665463, 0.665463, 0.829593, 0.829593], "inside": [0.621783, 0.621783, 0.805701, 0.805701]},
     optimizer=True,
@@ -495,3 +522,22 @@ def decay_excludes(kit: Kit) -> Any:
 @case({True: [0.772279, 0.772279], False: [0.773335, 0.773335]}, optimizer=True)
 def nadam_schedule_decay(kit: Kit) -> Any:
     return walked(kit, kit.make("Nadam", 0.1))
+
+
+# ---------------------------------------------------------------- faults of Keras 3 on TensorFlow
+
+
+@case({"right": [0.9], "on TensorFlow": [0.858579]}, of=FAULTS)
+def squares_of_rows(kit: Kit) -> Any:
+    """A row that is named twice, with the gradient 1 each time: on TensorFlow Adam adds up the squares of
+    both, and does not square their sum (backend/tensorflow/sparse.py, elementwise_unary of IndexedSlices)."""
+    model = table_of_ones(kit, kit.make("Adam", 0.1), 2)
+    model.train_on_batch(np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32))
+    return [float(model.get_weights()[0][1, 0])]
+
+
+@case({"right": [0.810512, 0.810512], "on TensorFlow": [0.818181, 0.818181]}, of=FAULTS)
+def schedule_free(kit: Kit) -> Any:
+    """On TensorFlow the iterate before a step is the variable, which has moved when it is read
+    (schedule_free_adamw.py, update_step: momentum.value)."""
+    return walked(kit, kit.make("ScheduleFreeAdamW", 0.1))

@@ -28,7 +28,7 @@ from kcompile.keras.settings import at_version
 sys.path.append(str(Path(__file__).parent))  # where the subprocesses find it too
 import questions
 from old_keras import folder_of
-from questions import CASES, Kit
+from questions import CASES, FAULTS, Kit
 
 pytestmark = pytest.mark.keras
 VINTAGE = {"keras": "keras3", "tf_keras": "tf_keras"}
@@ -87,6 +87,7 @@ ON_TENSORFLOW = {
     "spectral_kernel": "assigned",
     "without_loss": "not tested",
     "sparse_probabilities": "clipped first",
+    "limited_rows": "each",
 }
 # What Keras 2.3.1 gives where ours has the names and the weighted losses of its manual
 OF_2_3_1 = {"loss_divides_by": [2.0], "metric_names": ["accuracy", "mae"], "weighted_prefix": ["loss", "mae"]}
@@ -118,7 +119,7 @@ def interpreted(model: Any) -> Any:
 
 def observed(kit: Kit, question: str) -> Any:
     kit.keras.backend.clear_session()
-    return CASES[question].observe(kit)
+    return {**CASES, **FAULTS}[question].observe(kit)
 
 
 @functools.cache
@@ -181,6 +182,17 @@ def test_keras_3_on_tensorflow(question: str) -> None:
         else expected(question, "keras3")
     )
     close(elsewhere("keras", "tensorflow")[question], right)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_keras_3_on_tensorflow(fault: str) -> None:
+    """Ours computes as Keras does on JAX."""
+    for keras in (pytest.importorskip("keras"), importlib.import_module("kcompile.keras3")):
+        real = keras.__name__ == "keras"
+        kit = Kit(keras) if real else Kit(keras, real=False, ready=interpreted)
+        close(observed(kit, fault), FAULTS[fault].answers["right"])
+    pytest.importorskip("tensorflow")
+    close(elsewhere("keras", "tensorflow")[fault], FAULTS[fault].answers["on TensorFlow"])
 
 
 @pytest.mark.parametrize(
