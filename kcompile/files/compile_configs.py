@@ -6,6 +6,7 @@ Leaves: objects and names that our `compile` takes; what is not supported goes t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,18 +16,24 @@ from kcompile.files.problems import HOMES, Problems
 from kcompile.keras import losses, metrics, optimizers
 from kcompile.keras.loss_scaling import LossScaleOptimizer
 from kcompile.keras.semantics import LEGACY_OPTIMIZERS
+from kcompile.keras.settings import running
 from kcompile.keras.utils.serialization import custom_names
 
 
 def translate_compile_config(
-    config: Mapping[str, Any], problems: Problems, tf: bool = False
+    config: Mapping[str, Any], problems: Problems, vintage: str, tf: bool = False
 ) -> dict[str, Any]:
     """The arguments of `compile` from `get_compile_config`, or the `training_config` of a file: objects,
-    or names, of ours. tf: those of tf.keras.
+    or names, of ours. vintage: of the model, which its metrics count by. tf: those of tf.keras.
 
     `run_eagerly`, `jit_compile` and `steps_per_execution` say how another Keras computes, and mean
     nothing here.
     """
+    with running(vintage):
+        return _translated(config, problems, tf)
+
+
+def _translated(config: Mapping[str, Any], problems: Problems, tf: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"loss_weights": config.get("loss_weights")}
     made["optimizer"] = _optimizer(config.get("optimizer", config.get("optimizer_config")), problems, tf)
     made["loss"] = _nested("loss", config.get("loss"), losses.get, problems)
@@ -101,7 +108,8 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         config = {
             k: plain(v)
             for k, v in mapping(value.get("config")).items()
-            if (v is not None or what == "optimizer") and v not in _SILENT.get(k, ())
+            if (v is not None or what == "optimizer" or _otherwise(get, name, k))
+            and v not in _SILENT.get(k, ())
         }
         if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
             found = _object(what, mapping(value.get("config")).get("fn"), get, problems)
@@ -115,6 +123,17 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         named = value["class_name"] if isinstance(value, Mapping) else value
         problems.add(f"compile: {what} {named!r}: {error}")
         return None
+
+
+def _otherwise(get: Any, name: str, option: str) -> bool:
+    """Whether a class of losses or metrics has another default than None for an option, so that None says
+    something: R2Score's class_aggregation, or a loss's reduction."""
+    if option in ("name", "dtype"):
+        return False
+    known = losses.CLASSES if get is losses.get else metrics.CLASSES
+    made = custom_names().get(name, known.get(name))
+    parameters = inspect.signature(made).parameters if isinstance(made, type) else {}
+    return option in parameters and parameters[option].default not in (None, inspect.Parameter.empty)
 
 
 _SILENT: dict[str, tuple[Any, ...]] = {"axis": (-1,), "dtype": ("float32",), "from_sorted_ids": (False,)}

@@ -70,7 +70,7 @@ def from_keras(model: Any, examples: Any = None) -> Any:
     arguments = None
     if not steps:
         compiled = _compile_config(model, problems)
-        arguments = translate_compile_config(compiled, problems, tf) if compiled else None
+        arguments = translate_compile_config(compiled, problems, vintage, tf) if compiled else None
     problems.report()
     if made is None:
         with kept_random_state():
@@ -98,7 +98,7 @@ def compile_arguments(model: Any) -> dict[str, Any] | None:
     UnsupportedError naming all that is not supported."""
     problems = Problems(model.name)
     compiled = _compile_config(model, problems)
-    arguments = translate_compile_config(compiled, problems, is_tf(model)) if compiled else None
+    arguments = translate_compile_config(compiled, problems, *_vintage(model)) if compiled else None
     problems.report()
     return arguments
 

@@ -438,7 +438,7 @@ def _compile(
     problems = Problems(model.name)
     try:
         if not done:
-            arguments = translate_compile_config(training, problems, vintage.tf)
+            arguments = translate_compile_config(training, problems, model.vintage, vintage.tf)
             problems.report()
             arguments["optimizer"] = scaling(arguments["optimizer"], scaled)
             model.compile(**arguments)

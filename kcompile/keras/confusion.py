@@ -330,11 +330,12 @@ class AUC(Counting):
         from_logits: bool = False,
     ) -> None:
         super().__init__(name, dtype)
-        if str(curve).upper() not in _CURVES:
+        kind = str(curve).upper().replace("_", "")  # tf.keras has PR_GAIN
+        if kind not in _CURVES:
             raise InputError(describe("AUC: curve", " or ".join(_CURVES), repr(curve)))
         if str(summation_method).lower() not in _HEIGHTS:
             raise InputError(describe("AUC: summation_method", " or ".join(_HEIGHTS), repr(summation_method)))
-        self.curve, self.summation_method = str(curve).upper(), str(summation_method).lower()
+        self.curve, self.summation_method = kind, str(summation_method).lower()
         self.init_thresholds = thresholds
         if thresholds is None:
             count = check_count("AUC: num_thresholds", num_thresholds, 2)

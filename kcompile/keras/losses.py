@@ -22,7 +22,7 @@ from kcompile.keras.loss_options import Reduction as Reduction
 from kcompile.keras.loss_options import bound_options, checked_options, number_type, options_of
 from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
-from kcompile.keras.settings import OfScript, epsilon, floatx, meaning, running, vintage_running
+from kcompile.keras.settings import OfScript, epsilon, floatx, meaning, running, vintage_made, vintage_running
 from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile.keras.utils.serialization import serialize as serialize_object
@@ -301,7 +301,7 @@ class Loss:
             )
         self.reduction: str = reduction
         self.name = check_text(f"{type(self).__name__}: name", name, optional=True) or type(self).__name__
-        self.vintage = self.vintage  # of the class, or of the script now
+        self.vintage = vintage_made(self)
         self.number_type = number_type(type(self).__name__, dtype)
         self.dtype = self.number_type or floatx()
 

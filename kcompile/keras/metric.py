@@ -17,7 +17,6 @@ are in `metrics`.
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ from kcompile.keras.layer_weights import filled, unique
 from kcompile.keras.moving import each_update
 from kcompile.keras.operands import graph, leaves, map_leaves, record, tensor, value_of
 from kcompile.keras.policies import dtype_here, named
-from kcompile.keras.settings import OfScript, dtype_name, floatx, running, snake_case, vintage_running
+from kcompile.keras.settings import OfScript, dtype_name, floatx, running, snake_case, vintage_made
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import Trace, current, trace_of, tracing
 from kcompile.keras.updates import Update
@@ -69,9 +68,8 @@ class Metric:
         if not isinstance(dtype, str) or dtype not in (*FLOATS, "int32"):
             raise ModelError(describe(f"{kind}: dtype", ", ".join((*FLOATS, "int32")), repr(dtype)))
         self._variables: list[Variable] = []
-        of_script = isinstance(inspect.getattr_static(type(self), "vintage"), OfScript)
-        self.vintage = vintage_running() if of_script else self.vintage
-        self.name = name or numbered(snake_case(kind), self.vintage)
+        self.vintage = vintage_made(self)
+        self.name = name or numbered(snake_case(kind, self.vintage), self.vintage)
         self.dtype = dtype
 
     def __init_subclass__(cls) -> None:

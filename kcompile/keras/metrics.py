@@ -157,7 +157,7 @@ class MeanMetricWrapper(Mean):
 
     def _begin(self, name: str | None, dtype: Any, arguments: dict[str, Any]) -> None:
         name = check_text(f"{type(self).__name__}: name", name, optional=True)
-        super().__init__(name or getattr(self.function, "__name__", type(self.function).__name__), dtype)
+        super().__init__(name, dtype)
         self.arguments = arguments
 
     def is_averaged(self) -> bool:
@@ -227,7 +227,7 @@ def _class(
     def __init__(self: MeanMetricWrapper, *args: Any, **kwargs: Any) -> None:
         given = loss_options.bound_options(cls, parameters, args, kwargs)
         name, dtype = check_text(f"{cls}: name", given.pop("name", None), True), given.pop("dtype", None)
-        self._begin(name or label, dtype, loss_options.checked_options(cls, given))
+        self._begin(name or label or function.__name__, dtype, loss_options.checked_options(cls, given))
 
     show_parameters(__init__, [inspect.Parameter("self", _PLAIN), *parameters])
     return type(
@@ -472,7 +472,7 @@ def name_in(metric: Any, meaning: Semantics) -> str:
         or (meaning.metric_names == "given function" and not isinstance(function, (Metric, Loss)))
     ):
         return metric
-    return name_of(function)
+    return _name_of(function, meaning.name)
 
 
 # Those of which more is better; of a function of the user's own nobody knows.
@@ -504,11 +504,14 @@ def more_is_better(metric: Any) -> bool | None:
     return False if function in losses.FUNCTIONS.values() else None
 
 
-def name_of(function: Any) -> str:
-    """The name of a metric function or object."""
-    return str(
-        getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__
-    )
+def _name_of(function: Any, vintage: str) -> str:
+    """The name of a metric function or object: Keras 3 names functions as it does classes, and objects that
+    have no name are named by their class, since tf.keras so too."""
+    given, named = getattr(function, "name", None), getattr(function, "__name__", None)
+    if given or (named and not edition(vintage).operations):
+        return str(given or named)
+    name = str(named or type(function).__name__)
+    return snake_case(name, vintage) if edition(vintage).eager else name
 
 
 def evaluate(

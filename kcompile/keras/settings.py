@@ -4,6 +4,7 @@ data format, the learning phase, and the counters that name layers. Nothing here
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import re
@@ -152,6 +153,12 @@ def vintage_running() -> str:
 def meaning() -> Semantics:
     """How functions without a vintage of their own behave now."""
     return semantics(vintage_running())
+
+
+def vintage_made(instance: Any) -> str:
+    """The vintage that an object is made with: its class's, else that of the code that runs now."""
+    given = inspect.getattr_static(type(instance), "vintage")
+    return vintage_running() if isinstance(given, OfScript) else str(given)
 
 
 class OfScript:
@@ -375,8 +382,11 @@ def clear_session(free_memory: bool = False) -> None:
 
 def snake_case(name: str, vintage: str = "keras2") -> str:
     """Keras' way from a class to the names of its layers: MaxPooling2D -> max_pooling2d. ConvLSTM2D is
-    conv_lst_m2d in Keras 2, and conv_lstm2d since."""
+    conv_lst_m2d in Keras 2, and conv_lstm2d since. Keras 3 names functions so too, <lambda> as lambda, and
+    leaves an underline at the beginning."""
+    newer = edition(vintage).operations
+    name = re.sub(r"\W+", "", name) if newer else name
     word = "[a-z0-9]" if edition(vintage).digits_in_words else "[a-z]"
     spaced = re.sub(rf"(.)([A-Z]{word}+)", r"\1_\2", name)
     spaced = re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
-    return spaced if not spaced.startswith("_") else "private" + spaced
+    return spaced if newer or not spaced.startswith("_") else "private" + spaced

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import kcompile
 from kcompile import keras3, tf_keras
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.errors import InputError
@@ -21,6 +22,23 @@ def test_what_is_of_the_ignored_class(library, plain, weighted):
     metric.reset_state()
     assert float(metric(y, p, sample_weight=np.array([3.0, 1.0]))) == pytest.approx(weighted)
     assert metric.get_config()["ignore_class"] == 1
+
+
+def test_a_loaded_model_counts_as_its_keras_does(tmp_path):
+    x = np.array([[0.2, 0.8], [0.7, 0.3], [0.4, 0.6], [0.9, 0.1]], "f")
+    model = keras3.Sequential([keras3.layers.Input((2,)), keras3.layers.Activation("linear")])
+    entropy = keras3.metrics.SparseCategoricalCrossentropy(ignore_class=1, name="entropy")
+    score = keras3.metrics.R2Score(class_aggregation=None)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[entropy])
+    model.save(str(tmp_path / "entropy.keras"))
+    model.compile("sgd", "mse", metrics=[score])
+    model.save(str(tmp_path / "score.keras"))
+    loaded = kcompile.load(str(tmp_path / "entropy.keras"))  # in a script of Keras 2
+    found = loaded.evaluate(x, np.array([0, 1, 1, 0]), verbose=0, return_dict=True)
+    assert found["entropy"] == pytest.approx(0.4286996, rel=1e-5)  # two of four, which all count
+    loaded = kcompile.load(str(tmp_path / "score.keras"))
+    found = loaded.evaluate(x, x[::-1] * [1.0, 2.0], verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["r2_score"], [-3.0, -1.948276], rtol=1e-5)
 
 
 def test_a_model_reports_metrics_of_a_batch_as_a_whole():
@@ -94,3 +112,30 @@ def test_smoothed_labels_of_classes_on_another_axis(library, expected):
     y[:, 0] = 1.0
     loss = library.losses.CategoricalCrossentropy(label_smoothing=0.5, axis=1)
     assert float(loss(y, np.full_like(y, 0.5))) == pytest.approx(expected * np.log(2))
+
+
+def of_Ones_own(y_true, y_pred):
+    return y_pred[..., 0]
+
+
+class _Firsts:
+    def __call__(self, y_true, y_pred):
+        return y_pred[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("library", "names"),
+    [
+        (keras3, ["of__ones_own", "lambda", "__firsts"]),
+        (tf_keras, ["of_Ones_own", "<lambda>", "private__firsts"]),
+    ],
+)
+def test_names_of_functions_and_objects_of_ones_own(library, names):
+    model = library.Sequential([library.layers.Input((2,)), library.layers.Activation("linear")])
+    model.compile("sgd", "mse", metrics=[of_Ones_own, lambda t, p: p[..., 0], _Firsts()])
+    assert {"loss", *names} == {*model.evaluate(np.ones((4, 2)), np.ones((4, 2)), 4, 0, return_dict=True)}
+    assert library.metrics.MeanMetricWrapper(of_Ones_own).name.startswith("mean_metric_wrapper")
+
+
+def test_a_curve_of_gains_by_both_of_its_names():
+    assert tf_keras.metrics.AUC(curve="PR_GAIN").curve == keras3.metrics.AUC(curve="prgain").curve

@@ -131,6 +131,7 @@ def test_compilation_of_tf_keras() -> None:
             "weighted_metrics": None,
         },
         problems,
+        "tf_keras",
     )
     problems.report()
     assert made["optimizer"].beta_1 == 0.8

@@ -78,7 +78,7 @@ def _metric_goes_up(model: Any, name: str) -> bool | None:
     resolved = model.compile_arguments
     for k, output in enumerate(model.result_names):
         for metric in (*resolved.metrics[k], *resolved.weighted_metrics[k]):
-            label = metric if isinstance(metric, str) else metrics.name_of(metric)
+            label = metric if isinstance(metric, str) else metrics.name_in(metric, model.semantics)
             if name in (label, f"{output}_{label}", f"weighted_{label}", f"{output}_weighted_{label}"):
                 return metrics.more_is_better(metric)
     return None
