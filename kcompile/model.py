@@ -67,9 +67,10 @@ class CompiledModel:
         """Pickled and copied as what it was compiled from, and how; a live model as itself."""
         self.follow_live()
         engine, source = self.engine, self.model if self._twin is None else self._twin.live
+        level = engine.target.cpu if engine.target.cpu in targets.NAMES else "native"
         return _compile_again, (
             source,
-            "cuda" if engine.target.is_gpu else "native",
+            "cuda" if engine.target.is_gpu else level,
             engine.threads,
             engine.verify,
         )
@@ -255,19 +256,21 @@ def compile(
     A live model is taken by its configuration where all of its layers are known; else, where it computes by
     JAX, by tracing what its code computes. `CompiledModel.way` says which.
 
-    target: "native", or "cuda" for the first NVIDIA graphics processor (compute capability 8.0 or newer;
-    extra `cuda`). threads: how many to use, default KC_THREADS, or all processors. verify: run the
+    target: "native", this machine's processor (of which KC_TARGET may name a level); a level by its name,
+    "x86-64-v2", "x86-64-v3" or "x86-64-v4", for code as on a processor that has no more; or "cuda" for the
+    first NVIDIA graphics processor (compute capability 8.0 or newer; extra `cuda`). threads: how many to use,
+    default KC_THREADS, or all processors. verify: run the
     interpreter beside every call and raise `VerificationError` naming the first layer that differs. examples:
     of a live model, data such as it takes: an array, or a structure of arrays (a tuple: several arguments);
     it is then traced, for inputs of their dtypes and shapes but for the batch. Raises UnsupportedError
     listing everything of the model that cannot be compiled, DeviceError saying what "cuda" needs and does not
     find.
     """
-    if not isinstance(target, str) or target not in ("native", "cuda"):
+    if not isinstance(target, str) or target not in ("native", "cuda", *targets.LEVELS):
         raise InputError(
             describe(
                 "compile: target",
-                "'native' or 'cuda'",
+                f"'native', 'cuda', or a level of this processor ({', '.join(targets.LEVELS)})",
                 repr(target),
                 "Other targets are for kcompile.export.",
             )
@@ -276,6 +279,7 @@ def compile(
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
     threads = check_threads("compile: threads", threads)
     driver = connect() if target == "cuda" else None
+    processor = targets.host_as(target, "compile: target") if target in targets.LEVELS else None
     if custom_objects is not None and not isinstance(custom_objects, Mapping):
         raise InputError(
             describe(
@@ -303,16 +307,21 @@ def compile(
 
         twin = Twin(model, examples)
         model = twin.model
-    return CompiledModel(model, attach_engine(model, driver, threads, verify), twin)
+    return CompiledModel(model, attach_engine(model, driver, threads, verify, processor), twin)
 
 
 def attach_engine(
-    model: Any, driver: Driver | None = None, threads: int | None = None, verify: bool = False
+    model: Any,
+    driver: Driver | None = None,
+    threads: int | None = None,
+    verify: bool = False,
+    processor: targets.Target | None = None,
 ) -> NativeEngine:
     """An engine of native code for a model of `kcompile.keras`, on which its methods run from now on: of this
-    machine, or of a device. A model that was not compiled gets one when it is first trained or used."""
+    machine (of what `processor` says, by default `targets.native`), or of a device. A model that was not
+    compiled gets one when it is first trained or used."""
     engine = (
-        NativeEngine(model, targets.native(), threads, verify)
+        NativeEngine(model, processor or targets.native(), threads, verify)
         if driver is None
         else CudaEngine(model, driver, verify)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from kcompile.model import VerificationError
 from kcompile.native import NativeEngine
 from kcompile.stages import STAGES
 from kcompile_runtime.arrays import aligned_copy
+from kcompile_runtime.errors import InputError
 
 
 @pytest.fixture
@@ -222,3 +224,38 @@ def test_code_compiled_in_parts_is_the_same_code(network: Sequential) -> None:
     )
     with pytest.raises(RuntimeError, match="expected"):
         jit.compile_apart([*parts, "define nonsense"], made.target, 2)
+
+
+# ---------------------------------------------------------------- levels of the processor
+
+X86 = targets.host().architecture.name == "x86_64"
+
+
+@pytest.mark.skipif(not X86, reason="x86-64 only")
+@pytest.mark.parametrize(("level", "bits"), [("x86-64-v2", 128), ("x86-64-v3", 256), ("x86-64-v4", 512)])
+def test_a_level_is_a_processor_that_has_no_more(
+    level: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if targets.host().vector_bits < bits:
+        with pytest.raises(InputError, match="whose instructions this processor has"):
+            targets.host_as(level)
+        return
+    model = Sequential([Dense(64, activation="tanh", input_shape=(20,)), Dense(3)])
+    x = np.random.default_rng(0).normal(size=(5, 20)).astype(np.float32)
+    expected = model.predict(x)
+    compiled = kcompile.compile(model, target=level)
+    assert compiled.engine.target.vector_bits == bits
+    np.testing.assert_allclose(compiled.predict(x), expected, rtol=1e-5, atol=1e-6)
+    assert ("zmm" in compiled.show("asm")) == (bits == 512)
+    assert pickle.loads(pickle.dumps(compiled)).engine.target == compiled.engine.target
+    monkeypatch.setenv("KC_TARGET", level)
+    assert targets.native() == compiled.engine.target == kcompile.compile(model).engine.target
+
+
+def test_names_of_levels_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Sequential([Dense(3, input_shape=(2,))])
+    with pytest.raises(InputError, match="a level of this processor"):
+        kcompile.compile(model, target="aarch64")
+    monkeypatch.setenv("KC_TARGET", "haswell")
+    with pytest.raises(InputError, match="KC_TARGET: expected one of: native"):
+        kcompile.compile(model)

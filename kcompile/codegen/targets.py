@@ -6,6 +6,7 @@ is native (masks, fused multiply-add); LLVM reads the triple, the processor and 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -77,6 +78,7 @@ _NAMED = (
     ),
 )
 NAMES = tuple(target.name for target in _NAMED)
+LEVELS = tuple(name for name in NAMES if name.startswith("x86-64-v"))  # of this architecture, see `host_as`
 
 # Graphics processors: one element in a thread, threads in blocks with 48 KB in common. Code for sm_80
 # runs on every later one, code for sm_90a on that one alone.
@@ -153,9 +155,35 @@ def simulated(target: Target) -> Target:
     )
 
 
-@cache
 def native() -> Target:
-    """The machine we run on. Raises RuntimeError for a processor older than x86-64-v2."""
+    """The machine we run on, or as much of it as KC_TARGET names, one of `LEVELS`. Raises InputError for
+    another name, or one that asks for more than the machine has; RuntimeError for a processor older than
+    x86-64-v2."""
+    level = os.environ.get("KC_TARGET", "").strip()
+    return host() if level in ("", "native") else host_as(level, "KC_TARGET")
+
+
+@cache
+def host_as(level: str, argument: str = "target") -> Target:
+    """This machine, with the instructions of a level of its architecture alone, and so with the schedules and
+    the results' bits of a processor that has no more. argument: what messages call the level."""
+    own = host()
+    levels = [name for name in LEVELS if named(name).architecture is own.architecture]
+    if level not in levels:
+        raise InputError(describe(argument, "one of: " + ", ".join(["native", *levels]), repr(level)))
+    chosen = named(level)
+    has = {name[1:] for name in own.features.split(",") if name.startswith("+")}
+    missing = [name for name in own.architecture.levels[level] if name not in has]
+    if missing:
+        wanted = "a level whose instructions this processor has"
+        raise InputError(describe(argument, wanted, f"{level!r}, which has {', '.join(missing)} too"))
+    return replace(chosen, name=own.name, triple=own.triple, l1=own.l1, l2=own.l2)
+
+
+@cache
+def host() -> Target:
+    """The machine we run on, with all that it has. Raises RuntimeError for a processor older than
+    x86-64-v2."""
     import llvmlite.binding as llvm
 
     triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
