@@ -72,6 +72,8 @@ class Call(keras3.layers.Layer):
 def _check(names: list[str], folder: Path, each: int | None = None) -> None:
     x = keras3.Input((1,))
     calls = [(name, args, kwargs) for name in names for args, kwargs in ALL[name][:each]]
+    refused = "beam_search"  # in models, with the remedy
+    calls = [call for call in calls if not any(isinstance(a, str) and a == refused for a in call[1])]
     for start in range(0, len(calls), TOGETHER):
         some = calls[start : start + TOGETHER]
         model = keras3.Model(x, [Call(*call)(x) for call in some])
