@@ -50,7 +50,7 @@ class Feeds:
                 loss,
                 output,
                 k,
-                asks_for_weights(loss, model.semantics),
+                asks_for_weights(loss, resolved.weighted_metrics[k], model.semantics),
             )
             for k, (name, kind, loss, output) in enumerate(
                 zip(model.output_labels, graphs.label_types(model, outputs), resolved.losses, outputs)

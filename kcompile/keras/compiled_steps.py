@@ -23,7 +23,7 @@ from kcompile.keras.resolving import metrics_by_output, per_output
 from kcompile.keras.results import arranged, label_of, reports_loss
 from kcompile.keras.settings import running
 from kcompile.keras.tracing import trace_of
-from kcompile.keras.weighing import Scored, asks_for_weights, output_loss
+from kcompile.keras.weighing import Scored, Weights, asks_for_weights, output_loss
 from kcompile_runtime.errors import InputError, ModelError, describe
 
 
@@ -122,8 +122,8 @@ class CompiledSteps:
             w, mask = weights_for(weight, prediction, kind), trace_of(prediction).masks.get(prediction.value)
             prefix = f"{name}_" if len(names) > 1 else ""
             scale = 1.0 if scale is None else float(scale)
-            given = weight is not None or not asks_for_weights(loss, self.meaning)
-            found.append(Scored(name, prefix, loss, scale, [], [], y_true, prediction, w, mask, given=given))
+            w = Weights(w, weight is not None or not asks_for_weights(loss, (), self.meaning))
+            found.append(Scored(name, prefix, loss, scale, [], [], y_true, prediction, w, mask))
         return found
 
     def loss(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Tensor | None:

@@ -49,6 +49,7 @@ from kcompile.keras.step_data import Signature
 from kcompile.keras.tracing import Trace, Traced, trace_model
 from kcompile.keras.weighing import (
     Scored,
+    Weights,
     asks_for_weights,
     by_sample,
     masked,
@@ -329,7 +330,7 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
     given = {
         k: _input(trace, f"g:{name}", weight_type(1, outputs[k].type))
         for k, name in seen
-        if asks_for_weights(resolved.losses[k], model.semantics)
+        if asks_for_weights(resolved.losses[k], resolved.weighted_metrics[k], model.semantics)
     }
     return [
         Scored(
@@ -341,10 +342,9 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
             resolved.weighted_metrics[k],
             labels[k],
             outputs[k],
-            weights[k],
+            Weights(weights[k], given.get(k, True)),
             trace.masks.get(outputs[k].value),
             resolved.flat[k],
-            given.get(k, True),
         )
         for k, name in seen
     ]

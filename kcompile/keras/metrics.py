@@ -173,6 +173,12 @@ class MeanMetricWrapper(Mean):
             and self.arguments.get("ignore_class") is None
         )
 
+    @property
+    def asks_for_weights(self) -> bool:
+        """Whether its value depends on whether weights are given, be they all 1."""
+        always = semantics(self.vintage).ignored_class == "left out"
+        return self.arguments.get("ignore_class") is not None and not always
+
     def values(self, y_true: Any, y_pred: Any) -> Any:
         """The values of which the mean is reported."""
         return self.function(y_true, y_pred, **self.arguments)
@@ -186,6 +192,9 @@ class MeanMetricWrapper(Mean):
         always = semantics(self.vintage).ignored_class == "left out"
         if ignored is not None and (always or sample_weight is not None):
             there = ops.cast(ops.not_equal(indices(y_true, y_pred), ignored), self.dtype)
+            given = getattr(sample_weight, "given", True)
+            if isinstance(given, Tensor) and not always:
+                there = ops.select(given > 0.5, there, ops.ones_like(there))
             sample_weight = there if sample_weight is None else there * weights_of(sample_weight, there)
         super().update_state(values, sample_weight)
 

@@ -40,8 +40,8 @@ class Target:
     """The labels of an output: what they look like, and what the loss asks of their values.
 
     loss: None for an output that has metrics alone. classes: of labels that are class numbers, else 0.
-    index: of the output in the model. weights: of the samples, or of their steps. asks: whether the loss
-    depends on whether weights are given.
+    index: of the output in the model. weights: of the samples, or of their steps. asks: whether what is
+    told of it depends on whether weights are given.
     """
 
     spec: TensorSpec

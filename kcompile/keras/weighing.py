@@ -6,6 +6,7 @@ weights of samples or of steps, and the mask. Leaves: the scalar that Keras has 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,7 @@ from kcompile_runtime.errors import ModelError, describe
 @dataclass(frozen=True)
 class Scored:
     """An output that is looked at: its loss, times scale, and its metrics; labels y, predictions, weights w
-    and mask. prefix: of the names of its results. given: whether the weights were given, or are 1 as there
-    are none; a tensor, 1 or 0 for each sample, where the data say it."""
+    and mask. prefix: of the names of its results."""
 
     name: str
     prefix: str
@@ -33,10 +33,9 @@ class Scored:
     weighted_metrics: list[Any]
     y: Tensor
     prediction: Tensor
-    w: Tensor
+    w: Weights
     mask: Tensor | None
     flat: bool = False
-    given: Tensor | bool = True
 
 
 def may_be_of_batch(loss: Loss) -> bool:
@@ -45,10 +44,23 @@ def may_be_of_batch(loss: Loss) -> bool:
     return function in (dice, tversky) or function not in losses.FUNCTIONS.values()
 
 
-def asks_for_weights(loss: Loss | None, meaning: Semantics) -> bool:
-    """Whether the value of a loss depends on whether weights are given, be they all 1."""
+def asks_for_weights(loss: Loss | None, weighted_metrics: Sequence[Any], meaning: Semantics) -> bool:
+    """Whether what is told of an output depends on whether weights are given, be they all 1."""
+    if any(getattr(metric, "asks_for_weights", False) for metric in weighted_metrics):
+        return True
     asks = meaning.sum_of_one_loss == "as given"
     return loss is not None and asks and loss.reduction == "sum" and may_be_of_batch(loss)
+
+
+class Weights(Tensor):
+    """Weights of samples, or of their steps, 1 where there are none. given: whether there are; a scalar, 1 or
+    0, where the data say it."""
+
+    __slots__ = ("given",)
+
+    def __init__(self, weights: Tensor, given: Tensor | bool) -> None:
+        super().__init__(weights.graph, weights.value)
+        self.given = ops.reduce_max(given) if isinstance(given, Tensor) and given.rank else given
 
 
 def by_sample(value: Tensor, like: Tensor) -> bool:
@@ -109,7 +121,8 @@ def output_loss(output: Scored, loss: Loss, meaning: Semantics) -> Tensor:
     One number for the batch is as good as one for each sample; but as a sum it counts once where no weights
     are given, and else as often as these add up to. Raises ModelError for what cannot be reduced so.
     """
-    y, w, mask = output.y, output.w, output.mask
+    y, mask = output.y, output.mask
+    w: Tensor = output.w
     each = loss.values(y, output.prediction)
     if not isinstance(each, Tensor):
         raise ModelError(
@@ -152,18 +165,19 @@ def _unfit(output: Scored, loss: Loss, wanted: str, each: Tensor) -> ModelError:
 def _times(output: Scored, mask: Tensor | None) -> Tensor | float:
     """How often one number for the batch counts in a sum: what the weights of that which is not masked add up
     to, which are 1 for each place of the mask, or 1 in all, where none are given."""
-    w, unweighted = output.w, None
+    w: Tensor = output.w
+    given, unweighted = output.w.given, None
     if mask is not None:
         there = ops.cast(mask, w.dtype)
         unweighted = ops.reduce_sum(there)
         w = widened(w, mask.rank) * widened(there, w.rank)
-    if output.given is False:
+    if given is False:
         return 1.0 if unweighted is None else unweighted
     total = ops.reduce_sum(w)
-    if output.given is True:
+    if given is True:
         return total
     unweighted = ops.ones_like(total) if unweighted is None else unweighted
-    return ops.select(ops.reduce_max(output.given) > 0.5, total, unweighted)
+    return ops.select(given > 0.5, total, unweighted)
 
 
 def weighted_mean(

@@ -84,3 +84,16 @@ def test_a_loss_along_the_batch_is_reduced():
 
         model.compile("sgd", Along(reduction=reduction))
         assert model.evaluate(data, zeros, verbose=0) == pytest.approx(wanted)
+
+
+def test_ignored_classes_count_in_weighted_metrics_where_no_weights_are_given():
+    """As zeros, in Keras 3; and where there are weights not at all."""
+    x = keras3.layers.Input((2,))
+    model = keras3.Model(x, keras3.layers.Activation("linear")(x))
+    ignoring = keras3.metrics.SparseCategoricalCrossentropy(ignore_class=1)
+    model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=[ignoring])
+    data, labels = np.full((5, 2), 0.5), np.array([0, 1, 0, 0, 1])
+    told = model.evaluate(data, labels, verbose=0)
+    np.testing.assert_allclose(told[1], np.log(2) * 3 / 5, rtol=1e-5)
+    told = model.evaluate(data, labels, sample_weight=np.array([1.0, 2, 3, 4, 5]), verbose=0)
+    np.testing.assert_allclose(told[1], np.log(2), rtol=1e-5)

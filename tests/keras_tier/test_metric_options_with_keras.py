@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -215,6 +216,7 @@ def test_objects_count_as_theirs(library: str, data: str) -> None:
 def reported(library: Any, cases: list[Case], data: str, k: int, eager: bool) -> dict[str, np.ndarray]:
     y, p = batch(data, 3, 14)
     w = weights(data, 14, 0)[k]
+    w = w[:, None] if data.startswith("steps") and w is not None and w.ndim == 1 else w
     x = library.layers.Input(p.shape[1:])
     layer = library.layers.Dense(p.shape[-1], use_bias=False, kernel_initializer="identity")
     model = library.models.Model(x, layer(x))
@@ -228,6 +230,19 @@ def reported(library: Any, cases: list[Case], data: str, k: int, eager: bool) ->
     tested = model.evaluate(p, y, return_dict=True, **common)
     logs = model.fit(p, y, epochs=2, shuffle=False, **common).history
     return {**{f"tested {key}": np.asarray(v, float) for key, v in tested.items()}, **logs}
+
+
+def reported_there(library: Any, cases: list[Case], data: str, k: int) -> tuple[dict[str, Any], list[Case]]:
+    """What their model reports, and of which cases: without those that it does not take in a model."""
+    try:
+        return reported(library, cases, data, k, eager=True), cases
+    except Exception:
+        taken = []
+        for case in cases:
+            with suppress(Exception):
+                reported(library, [case], data, k, eager=True)
+                taken.append(case)
+        return reported(library, taken, data, k, eager=True), taken
 
 
 @pytest.mark.slow
@@ -248,7 +263,7 @@ def test_models_report_as_theirs(library: str, data: str) -> None:
                 counted(theirs, case, data, k, library == "tf_keras")  # as its models give them
             except Exception:  # which weights it does not take
                 cases.remove(case)
-        right = reported(theirs, cases, data, k, eager=True)
+        right, cases = reported_there(theirs, cases, data, k)
         found = reported(ours, cases, data, k, eager=False)
         assert found.keys() == right.keys()
         for key, value in right.items():
