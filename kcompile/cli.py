@@ -116,6 +116,25 @@ def parser() -> argparse.ArgumentParser:
     add_lengths(command)
     command.set_defaults(run=show)
 
+    command = commands.add_parser("bench", help="where the time of a model goes, kernel by kernel")
+    add_model(command)
+    command.add_argument(
+        "--entry",
+        choices=("predict", "train"),
+        default="predict",
+        help="default: %(default)s; train is a step of a model that was saved compiled, on random labels",
+    )
+    command.add_argument("--batch", type=positive, default=32, help="samples (default: %(default)s)")
+    command.add_argument("--threads", type=positive, help="default: KC_THREADS, or all processors")
+    command.add_argument("--rounds", type=positive, default=30, help="measured calls (default: %(default)s)")
+    command.add_argument("--top", type=positive, metavar="N", help="rows to print (default: all)")
+    command.add_argument("--layers", action="store_true", help="a row for each layer, not for each kernel")
+    command.add_argument("--json", action="store_true", help="print all that was measured as JSON")
+    command.add_argument("--trace", type=Path, metavar="FILE", help="write a trace for Chrome or Perfetto")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write a page with a roofline picture")
+    add_lengths(command)
+    command.set_defaults(run=bench)
+
     command = commands.add_parser("inspect", help="what a model file or a built library holds")
     add_model(command, "a model file, or what `kcompile build` wrote")
     command.set_defaults(run=inspect)
@@ -245,6 +264,29 @@ def show(arguments: argparse.Namespace) -> int:
     stage = arguments.stage or ("passes" if arguments.after else "graph")
     compiled = kcompile.compile(load_model(arguments))
     print(compiled.show(stage, arguments.entry, arguments.lengths, arguments.target, arguments.after))
+    return OK
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    import json
+
+    import kcompile
+    from kcompile.profile_page import html
+
+    compiled = kcompile.compile(load_model(arguments), threads=arguments.threads)
+    profile = compiled.profile(
+        entry=arguments.entry, batch=arguments.batch, rounds=arguments.rounds, lengths=arguments.lengths
+    )
+    if arguments.json:
+        print(json.dumps(profile.as_dict(), indent=1))
+    else:
+        print(profile.text(arguments.top, arguments.layers))
+    for path, text in (
+        (arguments.trace, lambda: json.dumps(profile.trace())),
+        (arguments.html, lambda: html(profile)),
+    ):
+        if path is not None:
+            path.write_text(text(), encoding="utf-8")
     return OK
 
 

@@ -20,6 +20,7 @@ from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph
+from kcompile.ir.indices import index_checks
 from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.engines import CALLED
@@ -43,6 +44,7 @@ from kcompile_runtime.threads import check_threads
 
 if TYPE_CHECKING:
     from kcompile.codegen.binary.exported import Draws, Sample
+    from kcompile.profiling import Profile
 
 __all__ = ["CompiledModel", "VerificationError", "compile", "compile_jax", "compile_trace", "export"]
 
@@ -141,10 +143,55 @@ class CompiledModel:
             given = self._random_inputs(graph, self.model.batch_size or 4)
         return self.engine.check(given)
 
+    def profile(
+        self,
+        x: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        entry: str | None = None,
+        batch: int = 32,
+        rounds: int = 30,
+        lengths: Any = None,
+    ) -> Profile:
+        """Where the time goes: each kernel of predict, or given labels y of a training step, timed where it
+        runs, against the least that its arithmetic or its bytes take on this machine. `Profile.text()` is a
+        table, `trace()` one for Chrome; `kcompile.profile_page.html` makes a page of it.
+
+        x, y, sample_weight: one batch, as `train_on_batch` takes it; without x, `batch` samples of random
+        numbers, of inputs with these lengths (see `graph`). entry: "predict" or "train", by default what y
+        says. Weights stay as they are. rounds: how many calls are measured. Raises NotCompiledError for
+        "train" before `compile`, UnsupportedError on a graphics processor.
+        """
+        from kcompile.profiling import profile
+
+        if self.engine.target.is_gpu:
+            raise UnsupportedError("profile: code of a graphics processor is not timed. Compile for 'native'")
+        self.follow_live()
+        chosen = ("predict" if y is None else "train") if entry is None else entry
+        if chosen not in ("predict", "train"):
+            raise InputError(describe("profile: entry", "'predict' or 'train'", repr(entry)))
+        rounds, count = check_count("profile: rounds", rounds), check_count("profile: batch", batch)
+        if x is None:
+            n = self.model.batch_size or count
+            arrays = self._random_inputs(self.engine.graph(chosen, lengths), n)
+        else:
+            arrays, n, lengths = self.model.trainer.one_batch(chosen, x, y, sample_weight)
+        made, state = self.engine.compiled(chosen, lengths), self.engine.traced(chosen, lengths).state
+        threads = self.engine.program(chosen, lengths).threads
+        return profile(made, self.model.name, state, n, arrays, threads, rounds)
+
     def _random_inputs(self, graph: Graph, n: int) -> list[np.ndarray]:
+        """Numbers of [0, 1), or rows of the tables that whole numbers are looked up in."""
         generator = np.random.default_rng(0)
-        types = [graph.type(v) for v in graph.inputs.values()]
-        return [generator.random(bind(t.shape, n)).astype(t.dtype) for t in types]
+        rows = {check.numbers: check.rows for check in index_checks(graph)}
+        made = []
+        for value in graph.inputs.values():
+            type = graph.type(value)
+            shape, high = bind(type.shape, n), rows.get(value)
+            drawn = generator.random(shape) if high is None else generator.integers(0, high, shape)
+            made.append(drawn.astype(type.dtype))
+        return made
 
     # ---- Keras' methods
 

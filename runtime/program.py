@@ -116,7 +116,7 @@ class Program:
         self.variables = [in_place(v) for v in variables]
         self.block = Prepared(prepared, refresh) if block is None else block
         self._wrote = wrote
-        self._symbol = symbol
+        self.symbol = symbol
         self._lock = self.block.lock
         self._pool = shared_pool(
             PoolFunctions(
@@ -202,7 +202,7 @@ class Program:
         spec, executor = self.entries[entry], self._executors[entry]
         if not can_join(spec.inputs, spec.outputs):
             return one_by_one(lambda n, parts: self.run(entry, n, parts))
-        return partial(self._fresh, spec, BatchLoop(self._symbol("kc_batches"), executor))
+        return partial(self._fresh, spec, BatchLoop(self.symbol("kc_batches"), executor))
 
     def prepared_block(self) -> bytes:
         """The bytes that "prepare" makes from the variables as they are now."""
@@ -222,11 +222,11 @@ class Program:
 
         return Executor(
             entry.name,
-            self._symbol("kc_" + entry.name),
+            self.symbol("kc_" + entry.name),
             entry.inputs,
             entry.outputs,
             memory,
             tail,
-            self._symbol("kc_call"),
+            self.symbol("kc_call"),
             checks=entry.checks,
         )

@@ -32,9 +32,13 @@ ALLOWED = {
     "files": {"jaxpr", "keras", "ir", "runtime"},
     "interpreted": {"ir", "keras", "runtime"},
     "compiler": {"ir", "codegen", "runtime"},
+    "machine": {"codegen", "runtime"},
+    "profiling": {"machine", "compiler", "ir", "codegen", "runtime"},
+    "profile_page": {"profiling"},
     "native": {"compiler", "ir", "codegen", "keras", "runtime"},
     "model": {
         "native",
+        "profiling",
         "compiler",
         "ir",
         "codegen",
@@ -51,7 +55,7 @@ ALLOWED = {
     "testing": {"public", "model", "interpreted", "ir", "keras", "runtime"},
     "tensorflow": {"keras", "ir", "runtime"},
     "run": {"keras", "tensorflow", "runtime"},
-    "cli": {"public", "demo", "run", "stages", "runtime"},
+    "cli": {"public", "profile_page", "demo", "run", "stages", "runtime"},
 }
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
 # a folder or a module beside it; "" is the package itself.

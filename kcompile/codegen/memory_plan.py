@@ -276,7 +276,7 @@ class _Plan:
         kernel = self.kernels.of(m, f"{self.name}{step}", m.id in self.aliased)
         buffers = [self.place[self.base[v]] for v in m.inputs]
         buffers += [self.place[Value(m.id, i)] for i in range(len(m.types))]
-        return Launch(kernel.function, tuple(buffers), kernel.iterations, kernel.cycles)
+        return Launch(kernel.function, tuple(buffers), kernel.iterations, kernel.cycles, m, m.sources)
 
     def scan(self, m: Node, arena: Size) -> list[Launch | Repeat]:
         operands = [self.place[self.base[v]] for v in m.inputs]
@@ -293,7 +293,7 @@ def copy_launch(
     with outer.source(*sources):
         node = outer.add("group", [outer.input("0", type)], regions=(body,))
     kernel = kernels.of(node, name)
-    return Launch(kernel.function, (source, to), kernel.iterations, kernel.cycles)
+    return Launch(kernel.function, (source, to), kernel.iterations, kernel.cycles, sources=sources)
 
 
 def _same_element(group: Node, slot: int, output: int) -> bool:
@@ -373,7 +373,10 @@ class BodyPlan:
             kernel = self.kernels.of(m, f"{self.name}_{step}")
             values = [*m.inputs, *(Value(m.id, i) for i in range(len(m.types)))]
             buffers = [replace(place[self.base[v]], row=row_bytes(self.body.type(v))) for v in values]
-            launches.append(Launch(kernel.function, tuple(buffers), kernel.iterations, kernel.cycles))
+            sizes = kernel.iterations, kernel.cycles
+            launches.append(
+                Launch(kernel.function, tuple(buffers), *sizes, m, m.sources or self.node.sources)
+            )
         types = [self.body.type(v) for v in inputs[: self.k]]
         sources = self.node.sources
         before = [

@@ -15,11 +15,12 @@ bytes, followed by `scratch` bytes for each thread; `pool` may be NULL, for one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kcompile.codegen import cost
 from kcompile.codegen.loops import BYTES, Function
+from kcompile.ir.graph import Node, Source
 from kcompile.ir.types import Batch, Dim, TensorType, numel
 from kcompile_runtime.layout import round_up
 
@@ -95,13 +96,16 @@ class Launch:
 
     iterations: of its parallel loop (1 when it has none, and then it runs on one thread). cycles: what one
     iteration takes, roughly. A thread is given at least `cost.THREAD_CYCLES` of them, so
-    that a short loop runs serially.
+    that a short loop runs serially. group: the node of the fused graph that it computes, None for a copy.
+    sources: what it is from.
     """
 
     kernel: Function
     buffers: tuple[Ref, ...]
     iterations: Size = Size(1)
     cycles: Size = Size(cost.THREAD_CYCLES)
+    group: Node | None = field(default=None, compare=False, repr=False)
+    sources: tuple[Source, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,9 @@ class Entry:
 
     guards: looked at after `guarded` steps; where one has found a number, nothing else runs, and the entry
     returns `BAD_INDEX`, with what was found at the start of the arena. flush: denormal numbers count as
-    zero (where the target can say so).
+    zero (where the target can say so). timed: of an entry that is measured, the number of the output that
+    gets the ticks of `kc_clock` (see `llvm.module.clock_ir`) that each of its `parts` took, int64, added up
+    over calls.
     """
 
     name: str
@@ -154,6 +160,19 @@ class Entry:
     flush: bool = False
     guards: tuple[Guard, ...] = ()
     guarded: int = 0
+    timed: int | None = None
+
+    @property
+    def parts(self) -> tuple[tuple[Launch | Repeat, int], ...]:
+        """What is measured by itself, in order, and how many times it runs in a call: each step, and of a
+        repeat whose launches threads share, each launch."""
+        found: list[tuple[Launch | Repeat, int]] = []
+        for step in self.steps:
+            if isinstance(step, Repeat) and not step.batch_parallel:
+                found += [(launch, step.count) for launch in step.launches]
+            else:
+                found.append((step, 1))
+        return tuple(found)
 
     @property
     def launches(self) -> tuple[Launch, ...]:

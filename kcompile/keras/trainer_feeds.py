@@ -83,6 +83,17 @@ class OfData:
         given = weighted(given, data.class_weight) if entry == "train" else given
         return self.model.see(entry, given, data.batch_size or 32)
 
+    def one_batch(
+        self, entry: str, x: Any, y: Any = None, sample_weight: Any = None
+    ) -> tuple[list[Array], int, Any]:
+        """The arrays that the graph of an entry takes for a batch, the number of samples, and the lengths or
+        the signature (None where all sizes are known) that the graph is for."""
+        if entry == "predict":
+            arrays, n = self.adapter.inputs(x)
+        else:
+            arrays, n = self._arrays(entry, Data(x, y, sample_weight))
+        return arrays, n, self._lengths(entry, arrays) or None
+
     def _of_tensors(self, data: Data, name: str, shuffle: bool = False) -> Data:
         """The data, as batches where inputs are tensors of K. name: of the argument `steps`."""
         given = self.adapter.given if self.model.built else None

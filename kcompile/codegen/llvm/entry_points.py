@@ -40,19 +40,24 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
     scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
     most = max((len(launch.buffers) for launch in entry.launches), default=1)
     functions = []
+    if entry.timed is not None:
+        code.start_clock(entry.timed)
     for number, step in enumerate(entry.steps):
         if number == entry.guarded:
             code.guards(entry.guards)
         if isinstance(step, Launch):
             code.launch(step, names[id(step.kernel)], scratch, stride)
+            code.tick()
         elif step.batch_parallel:
             name = f"{prefix}{entry.name}_rows{number}"
             functions.append(_rows(step, name, names, most, target))
             code.share_rows(step, name, scratch, stride)
+            code.tick()
         else:
             with code.repeat(step.count):
                 for launch in step.launches:
                     code.launch(launch, names[id(launch.kernel)], scratch, stride)
+                    code.tick()
     if entry.guarded == len(entry.steps):
         code.guards(entry.guards)
     functions += code.wrappers(names, entry, enter, leave) if enter else []
@@ -132,6 +137,10 @@ class _Launches:
         self.labels = itertools.count()
         self.time = ""  # the iteration of the repeat under construction
         self.row_kernels: list[str] = []
+        self.parts = 0  # that were measured
+        self.clock = self.times = (
+            ""  # where the last tick is kept, and the parts' ticks, while these are measured
+        )
 
     @contextmanager
     def repeat(self, count: int) -> Iterator[None]:
@@ -201,6 +210,29 @@ class _Launches:
             ]
             pointer = f"%p{number}"
         return pointer
+
+    def start_clock(self, output: int) -> None:
+        """Measure parts from now on. output: the number of the output for their ticks."""
+        self.times = self.pointer(Ref("output", output))
+        self.clock = self.op("alloca i64, align 8")
+        self.lines += ["  %begin = call i64 @kc_clock()", f"  store i64 %begin, ptr {self.clock}, align 8"]
+
+    def tick(self) -> None:
+        """A part ends here, where parts are measured."""
+        if not self.clock:
+            return
+        number = next(self.labels)
+        at = self.op(f"getelementptr i64, ptr {self.times}, i64 {self.parts}")
+        self.parts += 1
+        self.lines += [
+            f"  %now{number} = call i64 @kc_clock()",
+            f"  %since{number} = load i64, ptr {self.clock}, align 8",
+            f"  %spent{number} = sub i64 %now{number}, %since{number}",
+            f"  %was{number} = load i64, ptr {at}, align 8",
+            f"  %sum{number} = add i64 %was{number}, %spent{number}",
+            f"  store i64 %sum{number}, ptr {at}, align 8",
+            f"  store i64 %now{number}, ptr {self.clock}, align 8",
+        ]
 
     def fill(self, launch: Launch) -> None:
         """Store the pointers to a launch's buffers in the array that the kernel reads."""

@@ -57,6 +57,16 @@ def emit_modules(program: Program, target: Target, prefix: str = "kc_") -> list[
     ]
 
 
+def clock_ir(target: Target) -> str:
+    """A module with the clock of entries that are measured, `kc_clock`, in ticks whose rate the caller has to
+    measure. Raises ValueError for a target that has none."""
+    clock = target.architecture.linux
+    if clock is None:
+        raise ValueError(f"target {target.name} has no clock")
+    made = "define i64 @kc_clock() {\n  %now = call i64 @kc_pool_now()\n  ret i64 %now\n}\n"
+    return f'target triple = "{target.triple}"\n{clock.clock}{made}'
+
+
 def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple[dict[str, str], str]:
     """The text of each kernel by its name, and the text of all entry points."""
     names: dict[int, str] = {}
@@ -72,6 +82,8 @@ def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple
         names[id(function)] = seen[key]
     entries = [entry_ir(e, names, prefix, target, entry_scratch(e)) for e in program.entries]
     entries.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
+    if any(e.timed is not None for e in program.entries):
+        entries.append("declare i64 @kc_clock()")
     return kernels, "\n".join(entries)
 
 
