@@ -121,6 +121,7 @@ class Graph:
     current: the sources that the next node will carry. tracer: gives what traces into this graph, of which
     the IR knows nothing. types_only: sizes in it may be tried ones, so that numbers are not checked.
     own_gradients: of nodes whose gradient a script says, by their numbers, see `ir.gradient`.
+    softmax_of: what the softmax was taken of, by its results.
     region: it is the body of a loop, which has no values from outside.
     eager: 0, or where tensors have values (`keras.eager_trace`) a number, larger for later graphs.
     """
@@ -139,6 +140,7 @@ class Graph:
         self.tracer: Callable[[], Any] | None = None
         self.types_only = False
         self.own_gradients: dict[int, Any] = {}
+        self.softmax_of: dict[Value, Value] = {}
         self._nx: networkx.MultiDiGraph | None = None
 
     @property

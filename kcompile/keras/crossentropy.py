@@ -15,9 +15,22 @@ def clipped(p: Tensor) -> Tensor:
     return ops.clip(p, epsilon(), 1.0 - epsilon())
 
 
+def logits_behind(x: Tensor, from_logits: bool) -> tuple[Tensor, bool]:
+    """x and whether it is logits. Where the vintage has it so, what a sigmoid or a softmax was taken of, if x
+    is its result, whichever crossentropy asks."""
+    if meaning().logits_behind:
+        node, found = x.graph.nodes[x.value.node], x.graph.softmax_of.get(x.value)
+        if found is None and node.op.name == "sigmoid":
+            (found,) = node.inputs
+        if found is not None:
+            return Tensor(x.graph, found), True
+    return x, from_logits
+
+
 def log_probabilities(x: Tensor, from_logits: bool, axis: int = -1, sparse: bool = False) -> Tensor:
     """log p: of logits exactly; of probabilities brought to sum 1 and clipped, or clipped first where labels
     are numbers (sparse) and the vintage has it so."""
+    x, from_logits = logits_behind(x, from_logits)
     if from_logits:
         return ops.log_softmax(x, axis)
     if sparse and meaning().sparse_probabilities == "clipped first":
@@ -28,10 +41,12 @@ def log_probabilities(x: Tensor, from_logits: bool, axis: int = -1, sparse: bool
 
 def binary_terms(target: Tensor, x: Tensor, from_logits: bool = False) -> Tensor:
     """-t log(p) - (1 - t) log(1 - p) of each element, for clipped probabilities p or for logits."""
+    x, from_logits = logits_behind(x, from_logits)
     if from_logits:
         return target * ops.softplus(-x) + (1.0 - target) * ops.softplus(x)
     p = clipped(x)
-    return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
+    added = epsilon() if meaning().binary_logarithms == "of p + epsilon" else 0.0
+    return -(target * ops.log(p + added) + (1.0 - target) * ops.log(1.0 - p + added))
 
 
 def smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:

@@ -15,7 +15,15 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras.crossentropy import binary_terms, classes_on, clipped, log_probabilities, smoothed, spread
+from kcompile.keras.crossentropy import (
+    binary_terms,
+    classes_on,
+    clipped,
+    log_probabilities,
+    logits_behind,
+    smoothed,
+    spread,
+)
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.loss_options import Reduction as Reduction
@@ -195,6 +203,7 @@ def categorical_focal_crossentropy(
     """-sum(alpha (1 - p)^gamma y_true log(p)): what is predicted well counts less (arXiv 1708.02002)."""
     axis = _feature_axis("categorical_focal_crossentropy", axis, y_pred)
     y_true = smoothed(_like(y_true, y_pred), label_smoothing, classes_on(y_pred))
+    y_pred, from_logits = logits_behind(y_pred, from_logits)
     if from_logits:
         y_pred = ops.softmax(y_pred, axis)
     p = clipped(y_pred / ops.reduce_sum(y_pred, axis, keepdims=True))

@@ -212,6 +212,12 @@ class Semantics:
     # divides by the sum of that (Keras 2: tensorflow_backend.py, tf_keras: backend.py, where logarithms go
     # through a softmax); or divides first (Keras 3 on JAX: backend/jax/nn.py).
     sparse_probabilities: Literal["clipped first", "divided first"]
+    # Whether a crossentropy of what a sigmoid or a softmax gives is of the logits that these were taken of:
+    # so it is exact, knows no limits, and means its own function of them. tf_keras: backend.py, _get_logits.
+    logits_behind: bool
+    # What binary crossentropies take logarithms of, beside 1 - p: probabilities p 1e-7 from both ends, or as
+    # much more. tf_keras: backend.py, binary_crossentropy (Keras 2.3 too, whose manual has the first).
+    binary_logarithms: Literal["of p", "of p + epsilon"]
     # Whether hinges take labels of 0 and 1 for -1 and 1. Keras 2.3: losses.py, _maybe_convert_labels.
     hinge_labels: Literal["as given", "0 is -1"]
     # What class_weight counts beside sample_weight. Keras 2.2: training_utils.py, standardize_weights.
@@ -422,6 +428,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "sum_of_one_loss": ("weighted", "weighted", "as given", "as given", "as given"),
     "loss_divides_by": ("nonzero weights", "nonzero weights", "weights", "weights", "weights"),
     "sparse_probabilities": (*["clipped first"] * 4, "divided first"),
+    "logits_behind": (False, False, True, True, False),
+    "binary_logarithms": ("of p", "of p", "of p + epsilon", "of p + epsilon", "of p"),
     "hinge_labels": ("as given", "0 is -1", "0 is -1", "0 is -1", "0 is -1"),
     "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),

@@ -30,6 +30,7 @@ NAMED = {
     'ir/passes/use_winograd.py: node.op.name != "conv"': "what the pass is about",
     "keras/operands.py: node.op.name in _SAME_ELEMENTS": "sizes are looked for in what arranges them alone",
     'keras/operands.py: node.op.name == "concatenate"': "the same, of several parts",
+    'keras/crossentropy.py: node.op.name == "sigmoid"': "what a loss finds behind probabilities",
     'keras/sparse_gradients.py: node.op.name == "scatter_rows"': "what the module is about",
 }
 

@@ -59,6 +59,28 @@ def sparse_probabilities(kit: Kit) -> Any:
     return [number(model.test_on_batch(np.array([[1.0, 2.0, 1.0]], np.float32), np.array([[0]])))]
 
 
+@case({False: [16.118095, 1.0, 16.030239], True: [20.0, -1.0, 10.346574]})
+def logits_behind(kit: Kit) -> Any:
+    """The crossentropy of the probability sigmoid(-20), and the weight 1 after a step at the rate 0.1; and a
+    binary crossentropy of softmax([-20, 0])."""
+    x = kit.layers.Input((1,))
+    layer = kit.one(activation="sigmoid")
+    model = kit.compiled(kit.model(x, layer(x)), kit.make("SGD", 0.1), "binary_crossentropy")
+    found = [number(model.train_on_batch(ONES * -20, ONES)), float(model.get_weights()[0][0, 0])]
+    x = kit.layers.Input((2,))
+    model = kit.model(x, kit.layers.Activation("softmax")(x))
+    model = kit.compiled(model, loss="binary_crossentropy")
+    labels = np.array([[1.0, 0.0]], np.float32)
+    return [*found, number(model.test_on_batch(np.array([[-20.0, 0.0]], np.float32), labels))]
+
+
+@case({"of p": [16.118095], "of p + epsilon": [15.424948]})
+def binary_logarithms(kit: Kit) -> Any:
+    """The crossentropy of the probability 0, which is 1e-7 and maybe 1e-7 more."""
+    model = linear(kit, loss="binary_crossentropy")
+    return [number(model.test_on_batch(ONES * 0, ONES))]
+
+
 @case({"as given": [1.0], "0 is -1": [2.0]})
 def hinge_labels(kit: Kit) -> Any:
     """max(1 - 0 * 1, 0), or max(1 + 1 * 1, 0)."""

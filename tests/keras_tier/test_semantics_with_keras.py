@@ -88,9 +88,16 @@ ON_TENSORFLOW = {
     "without_loss": "not tested",
     "sparse_probabilities": "clipped first",
     "limited_rows": "each",
+    "logits_behind": True,
 }
 # What Keras 2.3.1 gives where ours has the names and the weighted losses of its manual
-OF_2_3_1 = {"loss_divides_by": [2.0], "metric_names": ["accuracy", "mae"], "weighted_prefix": ["loss", "mae"]}
+OF_2_3_1 = {
+    "loss_divides_by": [2.0],
+    "metric_names": ["accuracy", "mae"],
+    "weighted_prefix": ["loss", "mae"],
+    "binary_logarithms": [15.424949],
+    "logits_behind": [15.424949, 1.0, 15.337093],
+}
 OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]
 
 

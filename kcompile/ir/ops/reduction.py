@@ -168,7 +168,9 @@ def reduce_mean(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bo
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x - max) / sum, along `axis`."""
     shifted = exp(x - stop_gradient(reduce_max(x, axis, keepdims=True)))
-    return shifted / reduce_sum(shifted, axis, keepdims=True)
+    result = shifted / reduce_sum(shifted, axis, keepdims=True)
+    x.graph.softmax_of[result.value] = x.value
+    return result
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
