@@ -143,11 +143,7 @@ def _operator(name: str) -> Callable[[Any, Any], Any]:
         elif not numbers and isinstance(other, bytes):
             other = other.decode()
         made = of_arrays(self, other)
-        return (
-            made
-            if made is NotImplemented or isinstance(made, np.ndarray)
-            else np.asarray(made).view(EagerTensor)
-        )
+        return np.asarray(made).view(EagerTensor) if isinstance(made, np.generic) else made
 
     operator.__name__ = name
     return operator

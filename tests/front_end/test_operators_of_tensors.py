@@ -11,6 +11,7 @@ import pytest
 
 from kcompile import keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
+from kcompile.tensorflow import names
 from kcompile_runtime.errors import KcompileError
 
 A = np.arange(24).reshape(2, 3, 4).astype("float32") / 10 - 1
@@ -73,3 +74,18 @@ def test_dtypes_meet_in_keras_3_alone() -> None:
     for layer in (True, False):
         with pytest.raises(KcompileError):
             found_by(tf_keras, lambda a, b, c: a + c, layer)
+
+
+def test_constants_of_tensorflow_on_the_left() -> None:
+    constant = names("")["constant"]
+
+    class Own(tf_keras.layers.Layer):
+        def call(self, x):
+            two = constant(2.0)
+            return two * x + constant([[1.0, 2.0]]) / x - (two - x) + constant([1.0, 0.0]) ** x
+
+    x = tf_keras.Input((2,))
+    model = tf_keras.Model(x, Own()(x))
+    model.use_engine(InterpreterEngine(model))
+    found = model.predict(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32), verbose=0)
+    np.testing.assert_allclose(found, [[3.0, 5.0], [8.333333, 10.5]], rtol=1e-6)
