@@ -29,13 +29,16 @@ def test_a_loaded_model_counts_as_its_keras_does(tmp_path):
     model = keras3.Sequential([keras3.layers.Input((2,)), keras3.layers.Activation("linear")])
     entropy = keras3.metrics.SparseCategoricalCrossentropy(ignore_class=1, name="entropy")
     score = keras3.metrics.R2Score(class_aggregation=None)
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[entropy])
+    weighed = keras3.metrics.SparseCategoricalCrossentropy(ignore_class=1, name="weighed")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[entropy], weighted_metrics=[weighed])
     model.save(str(tmp_path / "entropy.keras"))
     model.compile("sgd", "mse", metrics=[score])
     model.save(str(tmp_path / "score.keras"))
     loaded = kcompile.load(str(tmp_path / "entropy.keras"))  # in a script of Keras 2
-    found = loaded.evaluate(x, np.array([0, 1, 1, 0]), verbose=0, return_dict=True)
-    assert found["entropy"] == pytest.approx(0.4286996, rel=1e-5)  # two of four, which all count
+    for weights, right in ((None, 0.4286996), (np.ones(4), 0.8573992)):  # two of four, or of two that count
+        found = loaded.evaluate(x, np.array([0, 1, 1, 0]), 4, 0, weights, return_dict=True)
+        assert found["entropy"] == pytest.approx(0.4286996, rel=1e-5)
+        assert found["weighed"] == pytest.approx(right, rel=1e-5)
     loaded = kcompile.load(str(tmp_path / "score.keras"))
     found = loaded.evaluate(x, x[::-1] * [1.0, 2.0], verbose=0, return_dict=True)
     np.testing.assert_allclose(found["r2_score"], [-3.0, -1.948276], rtol=1e-5)
