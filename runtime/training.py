@@ -80,13 +80,15 @@ class Results:
     far, as a metric with a state of its own gives them; a vector holds their elements. Of every other value
     but the loss it holds a total and a count, whose ratio is reported. averages_loss: whether the first value
     is the loss of a batch, which is averaged by samples; else every value is kept. by_name: values by name
-    are in the order of the names, and not as here.
+    are in the order of the names, and not as here. ends: of values that are others at the end of all batches
+    the shapes, by name; a vector holds their elements last.
     """
 
     names: Sequence[str]
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     averages_loss: bool = True
     by_name: bool = False
+    ends: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """Values by name, as callbacks and histories have them."""
@@ -107,6 +109,16 @@ class Results:
                 found.append(part.copy() if shape else part.item())
         return found
 
+    def values_at_end(self, vector: Array) -> list[Any]:
+        """The same as they are at the end of all batches."""
+        found = dict(zip(self.names, self.values(vector)))
+        place = len(vector) - sum(map(math.prod, self.ends.values()))
+        for name, shape in self.ends.items():
+            part = vector[place : place + math.prod(shape)].reshape(shape)
+            found[name] = part.copy() if shape else part.item()
+            place += math.prod(shape)
+        return [found[name] for name in self.names]
+
     @cached_property
     def _places(self) -> list[tuple[int, tuple[int, ...] | None]]:
         """Where each value but an averaged loss begins in a vector, and its shape if it is kept."""
@@ -121,7 +133,10 @@ class Results:
     def kept_places(self) -> list[int]:
         """The places of a vector that stand for all batches so far."""
         spans = ((place, math.prod(shape)) for place, shape in self._places if shape is not None)
-        return [place + number for place, size in spans for number in range(size)]
+        return [
+            *(place + number for place, size in spans for number in range(size)),
+            *range(-sum(map(math.prod, self.ends.values())), 0),
+        ]
 
     @cached_property
     def loss_place(self) -> int | None:
@@ -165,8 +180,14 @@ class Averages:
         values = self._results.values(self._sums)
         return [values[0] / self.samples, *values[1:]] if self._results.averages_loss else values
 
+    def at_end(self) -> list[Any]:
+        """The same of a pass that has ended."""
+        if self._sums is None or not self._results.ends:
+            return self.values()
+        return self._results.values_at_end(self._sums)
+
     def logged(self) -> list[Any]:
-        """The same in the order of logs."""
+        """The values in the order of logs."""
         return list(self._results.named(self.values()).values())
 
 
@@ -286,7 +307,7 @@ def _epochs(
                 break
         if ended() and not averages.samples:
             break
-        logs = Logs(report.named(averages.values()))
+        logs = Logs(report.named(averages.at_end()))
         if validate is not None and not events.stopped and validates(epoch):
             logs.update({f"val_{name}": value for name, value in validate().items()})
         events.epoch_end(epoch, logs)
@@ -309,7 +330,7 @@ def evaluate_loop(
     averages = Averages(report)
     for _ in _results(run, arrays, None, report, events, slicer, averages, size, stop):
         pass
-    return averages.values()
+    return averages.at_end()
 
 
 def predict_loop(
@@ -419,7 +440,7 @@ def evaluate_batches(
     for _ in _given(run, batches, report, events, averages):
         count += 1
     _check_complete(count, steps or 1)
-    return averages.values()
+    return averages.at_end()
 
 
 def predict_batches(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -382,13 +383,31 @@ def _reported(model: Any, trace: Trace, logs: Any) -> TracedStep:
             raise ReportError(
                 describe(f"value {name!r}", wanted, str(values[name].type), "Take the mean of it")
             )
-    kind = graphs.floating_dtype([v.type for v in values.values()])
-    parts = [ops.reshape(ops.cast(values[n], kind), (numel(values[n].shape),)) for n in names]
+    ends = _at_end(model, trace, values)
+    kind = graphs.floating_dtype([v.type for v in (*values.values(), *ends.values())])
+    reported = [*(values[n] for n in names), *ends.values()]
+    parts = [ops.reshape(ops.cast(v, kind), (numel(v.shape),)) for v in reported]
     if not parts:
         parts = [ops.reshape(ops.constant(trace.graph, 0.0, floatx()), (1,))]
     trace.graph.outputs = {"results": ops.concatenate(parts, 0).value}
     shapes = {name: tuple(int(d) for d in values[name].shape) for name in names}
-    return TracedStep(trace, Results(names, shapes, averages_loss=False, by_name=model.counts_losses))
+    own = {name: tuple(int(d) for d in value.shape) for name, value in ends.items()}
+    results = Results(names, shapes, averages_loss=False, by_name=model.counts_losses, ends=own)
+    return TracedStep(trace, results)
+
+
+def _at_end(model: Any, trace: Trace, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What stands for values of a step at the end of all batches: where its names are those of the model's
+    metrics, their results, whatever it returned (tf_keras: _validate_and_get_metrics_result; Keras 3:
+    _get_metrics_result_or_logs). Those that are the same are left out."""
+    if model.taken_over <= {"compute_loss"}:
+        return {}  # Keras' own steps give these
+    with suppress(ModelError):  # a metric that cannot tell yet
+        found = dict(_flat(model.get_metrics_result()))
+        if found.keys() == values.keys():
+            results = {n: _as_tensor(trace.graph, x, f"metric {n!r}") for n, x in found.items()}
+            return {name: x for name, x in results.items() if x.value != values[name].value}
+    return {}
 
 
 def _flat(logs: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
