@@ -108,8 +108,7 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         config = {
             k: plain(v)
             for k, v in mapping(value.get("config")).items()
-            if (v is not None or what == "optimizer" or _otherwise(get, name, k))
-            and v not in _SILENT.get(k, ())
+            if what == "optimizer" or not (v is None or v in _SILENT.get(k, ())) or _says(get, name, k, v)
         }
         if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
             found = _object(what, mapping(value.get("config")).get("fn"), get, problems)
@@ -125,15 +124,15 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         return None
 
 
-def _otherwise(get: Any, name: str, option: str) -> bool:
-    """Whether a class of losses or metrics has another default than None for an option, so that None says
-    something: R2Score's class_aggregation, or a loss's reduction."""
-    if option in ("name", "dtype"):
+def _says(get: Any, name: str, option: str, value: Any) -> bool:
+    """Whether a class of losses or metrics has another default for an option, so that a value that is mostly
+    left out says something: None as R2Score's class_aggregation, -1 as Dice's axis, float32 of an IoU."""
+    if option == "name" or (option == "dtype" and (value is None or get is losses.get)):
         return False
     known = losses.CLASSES if get is losses.get else metrics.CLASSES
     made = custom_names().get(name, known.get(name))
-    parameters = inspect.signature(made).parameters if isinstance(made, type) else {}
-    return option in parameters and parameters[option].default not in (None, inspect.Parameter.empty)
+    found = inspect.signature(made).parameters.get(option) if isinstance(made, type) else None
+    return found is not None and found.default not in (value, inspect.Parameter.empty)
 
 
 _SILENT: dict[str, tuple[Any, ...]] = {"axis": (-1,), "dtype": ("float32",), "from_sorted_ids": (False,)}

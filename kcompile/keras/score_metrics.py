@@ -15,7 +15,7 @@ from kcompile.keras.confusion import quotient, weights_of
 from kcompile.keras.metric import Metric
 from kcompile.keras.operands import tensor
 from kcompile.keras.semantics import semantics
-from kcompile.keras.settings import epsilon, floatx
+from kcompile.keras.settings import epsilon, floatx, vintage_made
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile_runtime.checks import check_count, check_flag, check_number
 from kcompile_runtime.errors import InputError, ModelError, describe
@@ -225,7 +225,7 @@ class _Overlap(Metric):
         sparse_y_pred: bool,
         axis: int,
     ) -> None:
-        whole = dtype is None and semantics(self.vintage).overlaps_counted == "int32"
+        whole = dtype is None and semantics(vintage_made(self)).overlaps_counted == "int32"
         super().__init__(name, "int32" if whole else dtype)
         kind = type(self).__name__
         self.num_classes = check_count(f"{kind}: num_classes", num_classes)

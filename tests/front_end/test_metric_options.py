@@ -42,6 +42,10 @@ def test_a_loaded_model_counts_as_its_keras_does(tmp_path):
     loaded = kcompile.load(str(tmp_path / "score.keras"))
     found = loaded.evaluate(x, x[::-1] * [1.0, 2.0], verbose=0, return_dict=True)
     np.testing.assert_allclose(found["r2_score"], [-3.0, -1.948276], rtol=1e-5)
+    model.compile("sgd", keras3.losses.Dice(axis=-1))  # which is the default elsewhere
+    model.save(str(tmp_path / "dice.keras"))
+    found = kcompile.load(str(tmp_path / "dice.keras")).evaluate(x, x[::-1] * [1.0, 0.2], verbose=0)
+    assert found[0] == pytest.approx(0.6831794, rel=1e-5)
 
 
 def test_a_model_reports_metrics_of_a_batch_as_a_whole():

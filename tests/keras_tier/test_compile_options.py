@@ -57,6 +57,13 @@ OPTIONS: dict[str, Any] = {
     "sparse_y_true": False,
     "sparse_y_pred": False,
 }
+# What is the default of other classes
+MORE = {
+    **{(name, "axis"): [-1] for name in ("Dice", "Tversky")},
+    **{
+        (name, "dtype"): ["float32"] for name in ("IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU", "BinaryIoU")
+    },
+}
 NEEDED = {
     "num_classes": 3,
     "target_class_ids": [0],
@@ -71,7 +78,7 @@ ABSTRACT = ("Loss", "Metric", "Reduction", "MeanMetricWrapper", "Mean", "Sum", "
 SPARSE = ("SparseCategorical", "SparseTopK", "CategoricalGeneralized")
 OF_CLASS_NUMBERS = ("IoU", "MeanIoU")
 ONE_HOT = ("OneHotIoU", "OneHotMeanIoU")
-POSITIVE = ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "Poisson")
+POSITIVE = ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "Poisson", "Dice", "Tversky")
 HALF = 4e-3  # float16 is computed in float32 here: what its rounding is worth
 Case = tuple[str, dict[str, Any]]
 
@@ -103,8 +110,9 @@ def cases(library: str, module: str) -> list[tuple[str, Case]]:
         found.append((data_of(name, ""), (name, needed)))
         for option in parameters:
             if option in OPTIONS and (library, name, option) not in AMISS:
-                given = {**needed, **BESIDE.get(option, {}), option: OPTIONS[option]}
-                found.append((data_of(name, option), (name, given)))
+                for value in [OPTIONS[option], *MORE.get((name, option), ())]:
+                    given = {**needed, **BESIDE.get(option, {}), option: value}
+                    found.append((data_of(name, option), (name, given)))
     return found
 
 
