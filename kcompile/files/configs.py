@@ -486,7 +486,8 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     own = kind in reading.custom or not is_ours(cls)
     silent = own and "dtype" not in given
     said = given.pop("dtype", None)  # texts are an input's, and of what takes them
-    config: dict[str, Any] = {"dtype": said if said == "string" else _policy(said, NAMES, label, problems)}
+    texts = dtype_of(said) == "string"
+    config: dict[str, Any] = {"dtype": "string" if texts else _policy(said, NAMES, label, problems)}
     if "batch_shape" in given:
         given["batch_input_shape"] = given.pop("batch_shape")
     known = parameters_of(cls)

@@ -41,6 +41,8 @@ def as_keras_has_it(ours: Path, path: Path, **changed: bytes) -> None:
         given = layer["config"]
         if layer["class_name"] not in ("TextVectorization", "IntegerLookup", "StringLookup"):
             continue
+        if layer["class_name"] == "TextVectorization":
+            given["dtype"] = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "string"}}
         tokens = given.pop("vocabulary")
         given.pop("has_input_vocabulary")
         special = [-1] if layer["class_name"] == "IntegerLookup" else ["[UNK]"]
