@@ -106,7 +106,7 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
             problems.add(f"compile: {what}: {name}, a class of your own. {_REMEDY.format(name)}")
             return None
         config = {
-            k: plain(v)
+            k: _of_numbers(plain(v))
             for k, v in mapping(value.get("config")).items()
             if what == "optimizer" or not (v is None or v in _SILENT.get(k, ())) or _says(get, name, k, v)
         }
@@ -122,6 +122,14 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         named = value["class_name"] if isinstance(value, Mapping) else value
         problems.add(f"compile: {what} {named!r}: {error}")
         return None
+
+
+def _of_numbers(value: Any) -> Any:
+    """A value of a configuration, tensors and arrays as lists: AUC's label_weights, of which Keras 3 and
+    tf.keras write into .keras what they do not read again."""
+    if isinstance(value, Mapping) and value.get("class_name") in ("__tensor__", "__numpy__"):
+        return mapping(value.get("config")).get("value")
+    return value
 
 
 def _says(get: Any, name: str, option: str, value: Any) -> bool:

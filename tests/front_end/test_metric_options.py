@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -146,3 +149,23 @@ def test_names_of_functions_and_objects_of_ones_own(library, names):
 
 def test_a_curve_of_gains_by_both_of_its_names():
     assert tf_keras.metrics.AUC(curve="PR_GAIN").curve == keras3.metrics.AUC(curve="prgain").curve
+
+
+def test_tensors_in_files_of_metrics_are_read(tmp_path):
+    x = np.array([[0.2, 0.8], [0.7, 0.1], [0.4, 0.6], [0.9, 0.3]], "f")
+    y = np.array([[0, 1], [0, 1], [1, 0], [1, 0]], "f")
+    model = keras3.Sequential([keras3.layers.Input((2,)), keras3.layers.Activation("linear")])
+    area = keras3.metrics.AUC(multi_label=True, label_weights=[1.0, 3.0])
+    model.compile("sgd", "mse", metrics=[area])
+    model.save(str(tmp_path / "ours.keras"))
+    with zipfile.ZipFile(tmp_path / "ours.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    given = config["compile_config"]["metrics"][0]["config"]
+    given["label_weights"] = {"class_name": "__tensor__", "config": {"value": [1.0, 3.0], "dtype": "float32"}}
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "theirs.keras", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    for loaded in (model, kcompile.load(str(tmp_path / "theirs.keras"))):
+        assert loaded.evaluate(x, y, verbose=0)[1] == pytest.approx(0.5625, rel=1e-5)
