@@ -22,6 +22,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
 from kcompile.ir.specs import spec_of
 from kcompile_runtime.debug import CODE, LOOPS, Log
+from kcompile_runtime.errors import InputError, describe
 
 # What makes code is imported by the stages that use it: a model that was compiled before needs none of it.
 if TYPE_CHECKING:
@@ -35,18 +36,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """So many bytes for the arena of a batch of so many samples. Values of the forward pass are computed
+    again in the backward pass where it takes more."""
+
+    samples: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Compiled:
     """A graph on its way to native code.
 
     graph: as traced. name: of the entry ("predict", "train", ...). frozen: the graph updates states
     and counters at most, so batch normalisation may be folded, and what depends on weights that it does
-    not update is prepared ahead.
+    not update is prepared ahead. budget: what the arena may take, of a graph that trains.
     """
 
     graph: Graph
     name: str
     target: Target
     frozen: bool
+    budget: Budget | None = None
 
     @cached_property
     def log(self) -> Log:
@@ -86,10 +97,43 @@ class Compiled:
         """What depends on weights alone; empty unless frozen."""
         return self._fused[0] if len(self._fused) > 1 else Graph(f"{self.run.name}.prepare")
 
-    @property
+    @cached_property
     def run(self) -> Graph:
-        """The rest, as groups."""
-        return self._fused[-1]
+        """The rest, as groups. Raises InputError for a budget that it cannot keep."""
+        graph, budget = self._fused[-1], self.budget
+        if budget is None:
+            return graph
+        from kcompile.codegen.memory_plan import Layout, arena_size
+        from kcompile.codegen.recomputation import fitting
+
+        numbers = {name: number for number, name in enumerate(self.variables)}
+        with self.log.timed("recomputation"):
+            made, least = fitting(
+                graph,
+                budget.samples,
+                budget.bytes,
+                lambda g: arena_size(g, self.name, Layout(dict(numbers)), self.target),
+            )
+        if least > budget.bytes:
+            raise InputError(
+                describe(
+                    f"memory for the values of a step of {budget.samples} samples",
+                    f"at least {least:,} bytes, computing again what can be",
+                    f"{budget.bytes:,}",
+                    "Train in smaller batches, or raise memory_limit",
+                )
+            )
+        return made
+
+    @property
+    def entry_info(self) -> EntryInfo:
+        """The memory of the entry; without making code."""
+        if self.stored is not None:
+            return self.bundle.entries[-1]
+        from kcompile.codegen.llvm import module
+
+        made = self.program.entries[-1]
+        return EntryInfo(made.name, (made.arena.fixed, made.arena.per_sample), module.entry_scratch(made))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -186,7 +230,7 @@ class Compiled:
     @cached_property
     def _key(self) -> str:
         """What the code is called in the disk cache."""
-        return bundle.code_key(self.graph, self.name, self.frozen, self.target)
+        return bundle.code_key(self.graph, self.name, self.frozen, self.target, self.budget)
 
     def keep(self, made: Bundle | DeviceProgram) -> None:
         """Put code into the disk cache that was loaded, and so is whole, unless it came from there."""
@@ -194,9 +238,11 @@ class Compiled:
             cache.put(self._key, made.to_bytes())
 
 
-def compile_graph(graph: Graph, name: str, target: Target, frozen: bool) -> Compiled:
+def compile_graph(
+    graph: Graph, name: str, target: Target, frozen: bool, budget: Budget | None = None
+) -> Compiled:
     """The compilation of `graph` as the entry `name`; see `Compiled`."""
-    return Compiled(graph, name, target, frozen)
+    return Compiled(graph, name, target, frozen, budget)
 
 
 def load(

@@ -75,6 +75,7 @@ class CompiledModel:
             "cuda" if engine.target.is_gpu else level,
             engine.threads,
             engine.verify,
+            engine.memory_limit,
         )
 
     def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
@@ -181,6 +182,14 @@ class CompiledModel:
         threads = self.engine.program(chosen, lengths).threads
         return profile(made, self.model.name, state, n, arrays, threads, rounds)
 
+    def planned_memory(self, batch: int = 32, entry: str = "train", lengths: Any = None) -> int:
+        """Bytes that a call of an entry ("predict", "test" or "train") takes for a batch of so many samples,
+        as planned: weights with what the optimizer keeps of them, the batch, the results, all values between,
+        and the threads' own memory. Data beyond the batch, and code, are not counted. lengths: see `graph`.
+        Raises NotCompiledError for "train" and "test" before `compile`."""
+        self.follow_live()
+        return self.engine.planned(entry, check_count("planned_memory: batch", batch), lengths)
+
     def _random_inputs(self, graph: Graph, n: int) -> list[np.ndarray]:
         """Numbers of [0, 1), or rows of the tables that whole numbers are looked up in."""
         generator = np.random.default_rng(0)
@@ -266,8 +275,10 @@ class CompiledModel:
         self.model.summary(*args, **options)
 
 
-def _compile_again(model: Any, target: str, threads: int | None, verify: bool) -> CompiledModel:
-    return compile(model, target=target, threads=threads, verify=verify)
+def _compile_again(
+    model: Any, target: str, threads: int | None, verify: bool, memory_limit: int | None = None
+) -> CompiledModel:
+    return compile(model, target=target, threads=threads, verify=verify, memory_limit=memory_limit)
 
 
 def _pictures(graphs: Sequence[Graph]) -> str:
@@ -297,6 +308,7 @@ def compile(
     verify: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
     examples: Any = None,
+    memory_limit: int | None = None,
 ) -> CompiledModel:
     """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
 
@@ -306,12 +318,14 @@ def compile(
     target: "native", this machine's processor (of which KC_TARGET may name a level); a level by its name,
     "x86-64-v2", "x86-64-v3" or "x86-64-v4", for code as on a processor that has no more; or "cuda" for the
     first NVIDIA graphics processor (compute capability 8.0 or newer; extra `cuda`). threads: how many to use,
-    default KC_THREADS, or all processors. verify: run the
-    interpreter beside every call and raise `VerificationError` naming the first layer that differs. examples:
-    of a live model, data such as it takes: an array, or a structure of arrays (a tuple: several arguments);
-    it is then traced, for inputs of their dtypes and shapes but for the batch. Raises UnsupportedError
-    listing everything of the model that cannot be compiled, DeviceError saying what "cuda" needs and does not
-    find.
+    default KC_THREADS, or all processors. verify: run the interpreter beside every call and raise
+    `VerificationError` naming the first layer that differs. memory_limit: bytes that a training step may take
+    (`CompiledModel.planned_memory` says how many it takes): where it would take more, values of the forward
+    pass are computed again in the backward pass, with the same bits; what is planned is told on stderr before
+    the first step, and a batch that cannot keep the limit raises InputError. examples: of a live model, data
+    such as it takes: an array, or a structure of arrays (a tuple: several arguments); it is then traced, for
+    inputs of their dtypes and shapes but for the batch. Raises UnsupportedError listing everything of the
+    model that cannot be compiled, DeviceError saying what "cuda" needs and does not find.
     """
     if not isinstance(target, str) or target not in ("native", "cuda", *targets.LEVELS):
         raise InputError(
@@ -322,6 +336,10 @@ def compile(
                 "Other targets are for kcompile.export.",
             )
         )
+    if memory_limit is not None:
+        memory_limit = check_count("compile: memory_limit", memory_limit)
+        if target == "cuda":
+            raise InputError(describe("compile: memory_limit", "None for target 'cuda'", repr(memory_limit)))
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
     threads = check_threads("compile: threads", threads)
@@ -354,7 +372,7 @@ def compile(
 
         twin = Twin(model, examples)
         model = twin.model
-    return CompiledModel(model, attach_engine(model, driver, threads, verify, processor), twin)
+    return CompiledModel(model, attach_engine(model, driver, threads, verify, processor, memory_limit), twin)
 
 
 def attach_engine(
@@ -363,12 +381,13 @@ def attach_engine(
     threads: int | None = None,
     verify: bool = False,
     processor: targets.Target | None = None,
+    memory_limit: int | None = None,
 ) -> NativeEngine:
     """An engine of native code for a model of `kcompile.keras`, on which its methods run from now on: of this
     machine (of what `processor` says, by default `targets.native`), or of a device. A model that was not
     compiled gets one when it is first trained or used."""
     engine = (
-        NativeEngine(model, processor or targets.native(), threads, verify)
+        NativeEngine(model, processor or targets.native(), threads, verify, memory_limit)
         if driver is None
         else CudaEngine(model, driver, verify)
     )

@@ -6,6 +6,8 @@ variables. `load_program` is the only way from variables to code that writes the
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from kcompile.compiler import Compiled
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.rewrite import rebuild
+from kcompile.ir.types import BYTES, TensorType, bind
 from kcompile.keras import graphs
 from kcompile.keras.graphs import ENTRIES
 from kcompile.keras.lengths import Lengths, LruCache, checked_lengths, graph_bytes, lengths_of
@@ -83,6 +86,7 @@ class Made:
     traced: Traced
     program: Any = None
     code: int = 0  # bytes
+    samples: int = 0  # of the largest batch that is known to keep within the limit of memory
 
     @property
     def nbytes(self) -> int:
@@ -98,11 +102,19 @@ class NativeEngine:
     an entry at given lengths (of inputs that leave sizes unknown), and kept as `LruCache` says. Where it
     prepares the same from weights, it does so once for all lengths."""
 
-    def __init__(self, model: Any, target: targets.Target, threads: int | None, verify: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        target: targets.Target,
+        threads: int | None,
+        verify: bool,
+        memory_limit: int | None = None,
+    ) -> None:
         self.model = model
         self.target = target
         self.threads = threads
         self.verify = verify
+        self.memory_limit = memory_limit  # bytes of a training step, see `planned`
         self._made: LruCache[Made] = LruCache(lambda made: made.nbytes, self._shared_bytes)
         # By what is prepared, and all variables that are followed; gone with the last program
         self._blocks: WeakValueDictionary[Any, rt.Prepared] = WeakValueDictionary()
@@ -138,6 +150,40 @@ class NativeEngine:
     def compiled(self, entry: str, lengths: Any = None) -> Compiled:
         return self._found(entry, lengths).compiled
 
+    def planned(self, entry: str, n: int, lengths: Any = None) -> int:
+        """Bytes that a call for n samples takes: weights with what belongs to them, the batch, the results,
+        all values between, and the threads' own memory. Data beyond the batch, and code, are not counted."""
+        return self._planned(self._found(entry, lengths), n)
+
+    def _planned(self, made: Made, n: int) -> int:
+        compiled, info = made.compiled, made.compiled.entry_info
+        graph, threads = compiled.graph, self.threads or rt.default_threads()
+        variables = sum(bytes_of(graph.type(v), 1) for v in graph.variables.values())
+        moved = sum(bytes_of(graph.type(v), n) for v in (*graph.inputs.values(), *graph.outputs.values()))
+        return variables + moved + info.arena[0] + n * info.arena[1] + threads * info.scratch
+
+    def _within(self, entry: str, n: int, lengths: Any) -> None:
+        """Make the code of a training step for n samples anew where it would take more than the limit. Raises
+        InputError where that is not enough."""
+        limit, made = self.memory_limit, self._found(entry, lengths)
+        if limit is None or entry != "train" or made.samples >= n:
+            return
+        planned = self._planned(made, n)
+        if planned > limit:
+            info = made.compiled.entry_info
+            others = planned - info.arena[0] - n * info.arena[1]
+            budget = compiler.Budget(n, limit - others)
+            code = compiler.compile_graph(made.compiled.graph, entry, self.target, False, budget)
+            made = self._made.put(self._key(entry, lengths), Made(code, made.traced))
+            planned = self._planned(made, n)
+        made.samples = n
+        again = ", computing values of the forward pass again" if made.compiled.budget else ""
+        print(
+            f"kcompile: a training step of {n} samples takes {planned / 2**20:.1f} MiB of "
+            f"{limit / 2**20:.1f}{again}",
+            file=sys.stderr,
+        )
+
     def program(self, entry: str, lengths: Any = None) -> rt.Program:
         """The native code of an entry, over the model's variables."""
         made = self._found(entry, lengths)
@@ -172,7 +218,7 @@ class NativeEngine:
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of an entry for n samples; "train" updates the model's variables in place."""
-        program = self._program_for(entry, inputs)
+        program = self._program_for(entry, inputs, n)
         before = self._state(entry, inputs) if self.verify else {}
         results = program.run(entry, n, inputs)
         if self.verify:
@@ -183,7 +229,9 @@ class NativeEngine:
         """Make and load the code of an entry."""
         self.program(entry, lengths or None)
 
-    def _program_for(self, entry: str, inputs: Sequence[np.ndarray]) -> rt.Program:
+    def _program_for(self, entry: str, inputs: Sequence[np.ndarray], n: int) -> rt.Program:
+        if self.memory_limit is not None:
+            self._within(entry, n, self._lengths(inputs, entry))
         made = self._made.get((entry, ()))
         return (made and made.program) or self.program(entry, self._lengths(inputs, entry))
 
@@ -193,12 +241,12 @@ class NativeEngine:
             return one_by_one(lambda n, parts: self.run(entry, n, parts))
         held: tuple[Any, Runner] | None = None
 
-        def run(arrays: Sequence[np.ndarray], *span: Any) -> list[np.ndarray]:
+        def run(arrays: Sequence[np.ndarray], order: Any, size: int, *span: Any) -> list[np.ndarray]:
             nonlocal held
-            program = self._program_for(entry, arrays)
+            program = self._program_for(entry, arrays, size)
             if held is None or held[0] is not program:  # a callback may change the model
                 held = program, program.batches(entry)
-            return held[1](arrays, *span)
+            return held[1](arrays, order, size, *span)
 
         return run
 
@@ -359,6 +407,11 @@ def _follow(program: Any, made: Compiled, variables: Mapping[str, Variable]) -> 
 def _followed(made: Compiled) -> list[str]:
     """The variables whose changes count: from those that frozen code writes, it prepares nothing."""
     return [name for name in made.variables if not (made.frozen and name in made.graph.updates)]
+
+
+def bytes_of(type: TensorType, n: int) -> int:
+    """Bytes of a value for n samples."""
+    return math.prod(bind(type.shape, n)) * BYTES[type.dtype]
 
 
 def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:

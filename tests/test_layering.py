@@ -84,6 +84,7 @@ ROOMS = {
         "pass_target": {*_GROUPS, "contraction"},
         "lower": {*_GROUPS, "cpu", "gpu"},
         "memory_plan": {*_GROUPS, "lower"},
+        "recomputation": {"memory_plan", "program"},
     },
     "kcompile.ir": {
         **{ground: set() for ground in ("", "types", "random", "elements", "cost")},

@@ -18,5 +18,6 @@ From the ground up; a module imports only what stands above it here:
     pass_target   what passes ask of a target
     lower         asks the target's back end for the kernel of each group
     memory_plan   places every value in memory and orders the launches
+    recomputation computes values of a training step again, where memory is limited
     image         `fingerprint`, where scripts that compare keys of compiled code look for it
 """

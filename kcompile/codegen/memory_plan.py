@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from kcompile.codegen.loops import BYTES
@@ -56,6 +57,13 @@ def plan(graph: Graph, name: str, layout: Layout, target: Target, checks: Sequen
     called "prepared/...", which go to the prepared block, and those called "check/...", which the
     entry looks at itself."""
     return _Plan(graph, name, layout, target, checks).entry()
+
+
+def arena_size(graph: Graph, name: str, layout: Layout, target: Target) -> Size:
+    """The arena of an entry of a fused graph, without its kernels."""
+    made = _Plan(graph, name, deepcopy(layout), target, ())
+    made.place_boundary()
+    return made.place_arena(made.lifetimes())
 
 
 class _Intervals:
@@ -138,14 +146,41 @@ def allocate(
 
 def execution_order(graph: Graph) -> list[Node]:
     """The groups and scans of a fused graph in the order in which they run. Those whose results are updates
-    of variables and nothing else come last, when all has been read."""
+    of variables and nothing else run as soon as they can, when what they read is there and nobody else reads
+    the variables any more: so a step holds a gradient, and what it is made of, no longer than it must."""
     base = bases(graph)
     groups = [m for m in graph.live() if m.op.kind == "composite"]
     read = {base[v].node for m in groups for v in m.inputs}
-    updates = {base[v].node for v in graph.updates.values()}
-    leaving = {base[v].node for v in graph.outputs.values()}
-    late = updates - read - leaving
-    return [m for m in groups if m.id not in late] + [m for m in groups if m.id in late]
+    written: dict[int, set[Value]] = {}  # the old values of the variables that a group updates
+    for name, value in graph.updates.items():
+        written.setdefault(base[value].node, set()).add(graph.variables[name])
+    late = written.keys() - read - {base[v].node for v in graph.outputs.values()}
+    readers: dict[Value, set[int]] = {}
+    for m in groups:
+        for v in m.inputs:
+            readers.setdefault(base[v], set()).add(m.id)
+    made = {m.id for m in groups}
+    waits = {  # of each late group: the groups that must have run
+        m.id: ({base[v].node for v in m.inputs} & made)
+        | {id for old in written[m.id] for id in readers.get(old, ())} - {m.id}
+        for m in groups
+        if m.id in late
+    }
+    order: list[Node] = []
+    waiting = [m for m in groups if m.id in late]
+
+    def run(group: Node) -> None:
+        order.append(group)
+        for pending in waits.values():
+            pending.discard(group.id)
+
+    for m in groups:
+        if m.id not in late:
+            run(m)
+        while ready := next((w for w in waiting if not waits[w.id]), None):
+            waiting.remove(ready)
+            run(ready)
+    return order + waiting  # which update what others of them read
 
 
 def checks_first(
@@ -185,12 +220,7 @@ class _Plan:
 
     def entry(self) -> Entry:
         self.place_boundary()
-        last = {
-            **self.last_read,
-            **{v: len(self.groups) for v, _ in self.copies},
-            **{v: max(self.check_steps, self.last_read.get(v, 0)) for v in self.checked},
-        }
-        arena = self.place_arena(last)
+        arena = self.place_arena(self.lifetimes())
         steps: list[Launch | Repeat] = []
         guarded = 0
         for step, m in enumerate(self.groups):
@@ -208,6 +238,14 @@ class _Plan:
             for i, (value, ref) in enumerate(self.copies)
         ]
         return Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
+
+    def lifetimes(self) -> dict[Value, int]:
+        """The number of the group that reads a value last; where it is copied or looked at later, of that."""
+        return {
+            **self.last_read,
+            **{v: len(self.groups) for v, _ in self.copies},
+            **{v: max(self.check_steps, self.last_read.get(v, 0)) for v in self.checked},
+        }
 
     def guards(self) -> Iterator[Guard]:
         for value, check in zip(self.checked, self.checks):

@@ -67,9 +67,9 @@ class Bundle:
         return Bundle(tuple(objects), entries, head["prepared"], constants, (digest, tuple(numbers)))
 
 
-def code_key(graph: Graph, entry: str, frozen: bool, target: Target) -> str:
-    """The key in the disk cache of a graph's code, compiled as this entry."""
-    return disk.key([compiler_stamp(), fingerprint(graph), entry, str(frozen)], target)
+def code_key(graph: Graph, entry: str, frozen: bool, target: Target, budget: object = None) -> str:
+    """The key in the disk cache of a graph's code, compiled as this entry, within this budget."""
+    return disk.key([compiler_stamp(), fingerprint(graph), entry, str(frozen), repr(budget)], target)
 
 
 @cache
