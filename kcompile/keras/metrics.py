@@ -94,8 +94,8 @@ def sparse_top_k_categorical_accuracy(
     numbers, the best first."""
     if from_sorted_ids:
         y_true = ops.reshape(tensor(y_true), (*y_pred.shape[:-1], 1))
-        found = ops.equal(ops.cast(y_pred, "int32")[..., :k], ops.cast(y_true, "int32"))
-        return ops.reduce_max(ops.cast(found, y_pred.dtype), -1)
+        found = ops.equal(y_pred[..., :k], ops.cast(y_true, y_pred.dtype))
+        return ops.reduce_max(ops.cast(found, floatx()), -1)
     return _share(backend.in_top_k(y_pred, indices(y_true, y_pred), k), y_pred)
 
 

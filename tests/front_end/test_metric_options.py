@@ -147,6 +147,15 @@ def test_names_of_functions_and_objects_of_ones_own(library, names):
     assert library.metrics.MeanMetricWrapper(of_Ones_own).name.startswith("mean_metric_wrapper")
 
 
+def test_sorted_numbers_of_classes_are_no_scores():
+    metric = keras3.metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True)
+    metric.update_state(np.array([0, 1, 2]), np.array([[0.2, 0.7, 0.1], [2.0, 1.0, 0.0], [1.0, 0.0, 2.0]]))
+    assert float(metric.result()) == pytest.approx(1 / 3)
+    metric.reset_state()
+    metric.update_state(np.array([[0], [1]]), np.array([[1, 0, 2], [2, 0, 1]]))
+    assert float(metric.result()) == 0.5
+
+
 def test_a_curve_of_gains_by_both_of_its_names():
     assert tf_keras.metrics.AUC(curve="PR_GAIN").curve == keras3.metrics.AUC(curve="prgain").curve
 
