@@ -91,7 +91,7 @@ class _Gathers:
         executor = Executor(
             "python", address, inputs, (), lambda n: 64, lambda memory: (ctypes.c_void_p(0),) * 4 + (pool,)
         )
-        self.run = loop.BatchLoop(program._symbol("kc_batches"), executor)
+        self.run = loop.BatchLoop(program.symbol("kc_batches"), executor)
 
 
 def test_a_batch_that_fails_ends_the_call():
