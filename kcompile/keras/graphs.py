@@ -458,7 +458,8 @@ def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: 
             mean = weighted_mean(value, weight, mask if fits else None, meaning)
             made.append(Measure(replace(label, name=key), (mean * n, n)))
             continue
-        if mask is not None and value.rank >= mask.rank:
+        once = meaning.batch_values == "once" and not by_sample(value, prediction)
+        if mask is not None and (value.rank >= mask.rank or once):
             if meaning.mask_weighs_metrics:
                 there = ops.cast(mask, n.dtype)
                 weight = (
@@ -466,7 +467,9 @@ def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: 
                 )
             else:
                 value = masked(value, mask)
-        count = n if weight is None else ops.reduce_sum(row_means(weight))
+        count = n if weight is None else ops.reduce_sum(weight if once else row_means(weight))
+        if once and weight is None:
+            count = ops.constant(n.graph, 1, n.dtype)
         if not by_sample(value, prediction):
             total = (ops.reduce_mean(value) if value.rank else value) * count
         else:

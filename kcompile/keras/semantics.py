@@ -248,6 +248,9 @@ class Semantics:
     unknown_steps: bool
     # A mask makes a metric the mean over steps of a batch, whose mean over samples is reported; or weighs.
     mask_weighs_metrics: bool
+    # What a metric's value that is one for a batch counts for: its samples, or once (where a mask weighs, the
+    # steps it leaves). Keras 2.2: training_arrays.py, test_loop; 2.3 and its successors: metrics.py, Reduce.
+    batch_values: Literal["for samples", "once"]
     # Whether metrics that keep a state are given the mask, as weights. tf_keras: compile_utils.py,
     # MetricsContainer.update_state; Keras 3: CompileMetrics.update_state (none).
     mask_weighs_states: bool
@@ -441,6 +444,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "metrics_see_labels": (*["as outputs"] * 4, "as given"),
     "unknown_steps": (False, False, True, True, True),
     "mask_weighs_metrics": (False, True, True, True, True),
+    "batch_values": ("for samples", "once", "once", "once", "once"),
     "mask_weighs_states": (False, True, True, True, False),
     "accuracy_by": ("loss", "loss", "shapes", "shapes", "shapes"),
     "binary_accuracy": ("rounded", "rounded", "threshold", "threshold", "threshold"),

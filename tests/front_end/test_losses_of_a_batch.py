@@ -33,7 +33,7 @@ def passing(keras, loss, steps=False):
 
         def test_step(self, data):
             x, y, w = keras.utils.unpack_x_y_sample_weight(data)
-            return {"loss": self.compute_loss(x=x, y=y, y_pred=self(x), sample_weight=w)}
+            return {"value": self.compute_loss(x=x, y=y, y_pred=self(x), sample_weight=w)}
 
     x = keras.layers.Input((3, 2))
     y = keras.layers.Dense(2, use_bias=False, kernel_initializer="identity")(x)

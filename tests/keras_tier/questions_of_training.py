@@ -105,6 +105,19 @@ def weighted_metrics(kit: Kit) -> Any:
     return [float(tested[1]), float(model.test_on_batch(x, x * 0, sample_weight=weights)[1])]
 
 
+@case({"for samples": [2.0], "once": [2.5]}, live=False)
+def batch_values(kit: Kit) -> Any:
+    """The mean of a metric that is 1 for a batch of two samples and 4 for one of one."""
+    from_ops = getattr(kit.keras, "ops", None) or kit.keras.backend
+
+    def largest(y_true: Any, y_pred: Any) -> Any:
+        return from_ops.max(from_ops.abs(y_pred - y_true))
+
+    x = np.array([[1.0], [1.0], [4.0]], np.float32)
+    tested = linear(kit, metrics=[largest]).evaluate(x, x * 0, batch_size=2, verbose=0)
+    return [float(tested[1])]
+
+
 @case({"sums": [1.0, 3.0], "means": [0.5, 1.5], "told as means": [1.0, 1.5]}, live=False)
 def added_losses(kit: Kit) -> Any:
     """How far a step at the rate 1 moves a weight that is added for each of two samples, of 1 and 2, over 3;
