@@ -9,13 +9,18 @@ process of its own (`worker`), so none of them is imported here at the top.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.models import Benchmark, flat_weights
+from benchmarks.networks import random_weights
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Train = Callable[[np.ndarray, np.ndarray], float]
@@ -41,17 +46,44 @@ class Engine:
         raise NotImplementedError
 
 
+def with_weights(benchmark: Benchmark, keras: Any) -> Any:
+    """The model, with the weights that it has in every package."""
+    model = benchmark.model(keras)
+    model.set_weights(random_weights(model) if benchmark.network else flat_weights(benchmark))
+    return model
+
+
+def loss_of(benchmark: Benchmark) -> str:
+    return "mse" if benchmark.network else "sparse_categorical_crossentropy"
+
+
+def as_onnx(benchmark: Benchmark) -> bytes:
+    """The model as ONNX: written by hand, or what another process makes of the network."""
+    if not benchmark.network:
+        from benchmarks.to_onnx import to_onnx
+
+        return to_onnx(benchmark)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        command = [sys.executable, "-m", "benchmarks.networks", benchmark.network, str(path)]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        return path.read_bytes()
+
+
+def parts(x: Any) -> list[np.ndarray]:
+    return list(x) if isinstance(x, list) else [x]
+
+
 class Ours(Engine):
     """kcompile through its public interface."""
 
     def _compiled(self, benchmark: Benchmark, training: bool) -> Any:
         import kcompile
-        from kcompile import keras
+        from kcompile import keras, keras3
 
-        model = benchmark.model(keras)
-        model.set_weights(flat_weights(benchmark))
+        model = with_weights(benchmark, keras3 if benchmark.network else keras)
         if training:
-            model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+            model.compile(optimizer="adam", loss=loss_of(benchmark))
         return kcompile.compile(model, threads=self.threads)
 
     def version(self) -> str:
@@ -80,13 +112,12 @@ class OnnxRuntime(Engine):
         return f"onnxruntime {version('onnxruntime')}"
 
     def predict(self, benchmark: Benchmark) -> Predict:
-        from benchmarks.to_onnx import to_onnx
-
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        session = self.ort.InferenceSession(to_onnx(benchmark), options, providers=["CPUExecutionProvider"])
-        return lambda x: session.run(None, {"x": x})[0]  # type: ignore[no-any-return]
+        session = self.ort.InferenceSession(as_onnx(benchmark), options, providers=["CPUExecutionProvider"])
+        names = [x.name for x in session.get_inputs()]
+        return lambda x: session.run(None, dict(zip(names, parts(x))))[0]  # type: ignore[no-any-return]
 
 
 class OpenVino(Engine):
@@ -100,17 +131,15 @@ class OpenVino(Engine):
         return f"openvino {version('openvino')}"
 
     def predict(self, benchmark: Benchmark) -> Predict:
-        from benchmarks.to_onnx import to_onnx
-
         core = self.openvino.Core()
-        model = core.read_model(to_onnx(benchmark))
+        model = core.read_model(as_onnx(benchmark))
         options = {
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
         }
         request = core.compile_model(model, "CPU", options).create_infer_request()
-        return lambda x: request.infer({0: x})[0].copy()  # type: ignore[no-any-return]
+        return lambda x: request.infer(dict(enumerate(parts(x))))[0].copy()  # type: ignore[no-any-return]
 
 
 class Keras(Engine):
@@ -133,9 +162,7 @@ class Keras(Engine):
         return f"keras {version('keras')} on {self.backend} {version(self.backend)}"
 
     def _model(self, benchmark: Benchmark) -> Any:
-        model = benchmark.model(self.keras)
-        model.set_weights(flat_weights(benchmark))
-        return model
+        return with_weights(benchmark, self.keras)
 
     def predict(self, benchmark: Benchmark) -> Predict:
         model = self._model(benchmark)
@@ -144,7 +171,7 @@ class Keras(Engine):
 
     def train(self, benchmark: Benchmark) -> Train:
         model = self._model(benchmark)
-        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+        model.compile(optimizer="adam", loss=loss_of(benchmark))
 
         def step(x: np.ndarray, labels: np.ndarray) -> float:
             model.reset_metrics()  # its loss is a running mean; ours is this batch's
@@ -154,7 +181,7 @@ class Keras(Engine):
 
     def fit(self, benchmark: Benchmark, batch: int) -> Fit:
         model = self._model(benchmark)
-        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+        model.compile(optimizer="adam", loss=loss_of(benchmark))
         return _keras_fit(model, batch)
 
 
@@ -194,9 +221,17 @@ class Jax(Engine):
         return f"jax {version('jax')}"
 
     def predict(self, benchmark: Benchmark) -> Predict:
+        if benchmark.network:
+            from benchmarks import in_jax_by_keras
+
+            return in_jax_by_keras.predictor(benchmark)
         return self.code.predictor(benchmark)  # type: ignore[no-any-return]
 
     def train(self, benchmark: Benchmark) -> Train:
+        if benchmark.network:
+            from benchmarks import in_jax_by_keras
+
+            return in_jax_by_keras.trainer(benchmark)
         return self.code.trainer(benchmark)  # type: ignore[no-any-return]
 
     def fit(self, benchmark: Benchmark, batch: int) -> Fit:

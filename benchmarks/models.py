@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.networks import NETWORKS
+
 Layer = tuple[str, dict[str, Any]]  # the name of a Keras layer class, and its arguments
 
 
@@ -19,7 +21,9 @@ class Benchmark:
     predict, train: batch sizes to measure. fit: numbers of steps of a whole call of `fit`, at the first
     batch size of `train`. busy: batch sizes to predict beside busy programs, where `fit` is measured
     too. bound: whether arithmetic dominates, so that the floor
-    says something. vocabulary: x is int32 instead, numbers below it.
+    says something. vocabulary: x is int32 instead, numbers below it. network: the name of one of
+    `networks.NETWORKS`, of which this is then, with as many inputs; x is a list, integers below 50 where the
+    network asks for them; training is Adam on squares, the labels float32 of the output's shape.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Benchmark:
     busy: tuple[int, ...] = ()
     bound: bool = False
     vocabulary: int | None = None
+    network: str = ""
 
     @property
     def classes(self) -> int:
@@ -38,6 +43,8 @@ class Benchmark:
 
     def model(self, keras: Any) -> Any:
         """The model, built with a Keras-compatible package (ours or Keras itself)."""
+        if self.network:
+            return NETWORKS[self.network](keras)
         dtype = "int32" if self.vocabulary else "float32"
         made = [keras.layers.Input(shape=self.input_shape, dtype=dtype)]
         made += [getattr(keras.layers, name)(**arguments) for name, arguments in self.layers]
@@ -134,12 +141,31 @@ BENCHMARKS = (
         bound=True,
         vocabulary=20000,
     ),
+    *(
+        Benchmark(name, (), (), predict=(1, large), train=(large,), network=name)
+        for name, large in (
+            *((name, 32) for name in ("autoencoder", "tagger", "tabular", "tcn", "siamese", "generator")),
+            *((name, 8) for name in ("unet", "transformer", "volumes", "mobile", "mobilenet_v2", "resnet50")),
+        )
+    ),
 )
 
 
-def inputs(benchmark: Benchmark, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def inputs(benchmark: Benchmark, batch: int) -> tuple[Any, np.ndarray]:
     """x and labels of one batch, the same in every process."""
     rng = np.random.default_rng(batch)
+    if benchmark.network:
+        from kcompile import keras3
+
+        model = benchmark.model(keras3)
+        arrays = [
+            rng.integers(0, 50, (batch, *x.shape[1:])).astype(np.int32)
+            if "int" in str(x.dtype)
+            else rng.normal(size=(batch, *x.shape[1:])).astype(np.float32)
+            for x in model.inputs
+        ]
+        labels = rng.random((batch, *model.outputs[0].shape[1:])).astype(np.float32)
+        return arrays if len(arrays) > 1 else arrays[0], labels
     shape = (batch, *benchmark.input_shape)
     x = (
         rng.integers(0, benchmark.vocabulary, shape).astype(np.int32)
