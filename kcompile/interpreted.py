@@ -24,7 +24,7 @@ from kcompile_runtime.loop import Runner, one_by_one
 class InterpreterEngine:
     """precision: "float32", or "float64" to compute in it; variables keep their own dtype."""
 
-    quick = None
+    quick = quick_list = None
 
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
@@ -66,3 +66,6 @@ class InterpreterEngine:
 
     def predictor(self) -> None:
         """None: there is no quicker way than `run`."""
+
+    def list_predictor(self) -> None:
+        """None, likewise."""

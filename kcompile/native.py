@@ -120,6 +120,7 @@ class NativeEngine:
         self._blocks: WeakValueDictionary[Any, rt.Prepared] = WeakValueDictionary()
         self._latest: Lengths | None = None
         self.quick: Callable[[Any], np.ndarray] | None = None  # `predictor`, once it was asked for
+        self.quick_list: Callable[[Any], Any] | None = None  # `list_predictor`, likewise
 
     def _key(self, entry: str, lengths: Any) -> tuple[str, Lengths]:
         """lengths: None for those of the data seen last."""
@@ -213,7 +214,8 @@ class NativeEngine:
     def reset(self, entries: Iterable[str] = ENTRIES) -> None:
         """Forget the code of these entries: the model changed."""
         gone, self._latest = set(entries), None
-        self.quick = None if "predict" in gone else self.quick
+        if "predict" in gone:
+            self.quick = self.quick_list = None
         self._made.forget(gone)
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -254,6 +256,11 @@ class NativeEngine:
         """The output for an array, conforming or not, for a model with one input, of known sizes, and
         one output: at the least cost. Valid until `reset`."""
         return None if self.verify else self.program("predict").single("predict")
+
+    def list_predictor(self) -> Callable[[Any], Any] | None:
+        """The outputs for a list of conforming arrays, None for any others; for a model of known sizes. Valid
+        until `reset`."""
+        return None if self.verify else self.program("predict").several("predict")
 
     # ---- verification
 
@@ -352,6 +359,9 @@ class CudaEngine(NativeEngine):
         return program
 
     def predictor(self) -> None:
+        return None
+
+    def list_predictor(self) -> None:
         return None
 
     def batches(self, entry: str) -> Runner:

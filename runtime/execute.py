@@ -192,6 +192,25 @@ class Executor:
             for y, (shape, dtype, spec) in zip(results, given):
                 if not (type(y) is np.ndarray and y.dtype is dtype and y.shape == shape and y.flags.carray):
                     check_output(y, spec, n)
+        return self._launch(n, arrays, results)
+
+    def conforming(self, inputs: Sequence[Any]) -> list[Array] | None:
+        """The outputs, for arrays that need no look at each: of shapes seen before, of the right dtypes,
+        contiguous. None for any others."""
+        first = inputs[0] if inputs and len(inputs) == len(self.inputs) else None
+        if type(first) is not np.ndarray or not first.ndim:
+            return None
+        bound = self._shapes.get(first.shape[0])
+        if bound is None:
+            return None
+        wanted, given = bound
+        for x, (shape, dtype, _) in zip(inputs, wanted):
+            if type(x) is not np.ndarray or x.dtype is not dtype or x.shape != shape or not x.flags.carray:
+                return None
+        return self._launch(first.shape[0], inputs, [np.empty(shape, dtype) for shape, dtype, _ in given])
+
+    def _launch(self, n: int, arrays: Sequence[Array], results: list[Array]) -> list[Array]:
+        """The call, of arrays that fit."""
         workspace = self.acquire(n)
         try:
             workspace.table[: len(arrays)] = [address(a) for a in arrays]

@@ -197,6 +197,20 @@ class Program:
 
         return one
 
+    def several(self, entry: str) -> Callable[[Sequence[Any]], list[Array] | None] | None:
+        """The same for an entry with any number of inputs and outputs, from a list to a list; it gives None
+        for what is not conforming (see `Executor.conforming`). None for an entry that writes variables."""
+        spec, call, block = self.entries[entry], self._executors[entry].conforming, self.block
+        if spec.writes_variables:
+            return None
+
+        def several(x: Sequence[Any]) -> list[Array] | None:
+            if block.stale:
+                block.update()
+            return call(x)
+
+        return several
+
     def batches(self, entry: str) -> Runner:
         """What runs an entry over the rows of arrays, many batches in one native call: a `Runner`."""
         spec, executor = self.entries[entry], self._executors[entry]

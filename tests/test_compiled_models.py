@@ -13,6 +13,7 @@ import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import callbacks, layers, models
 from kcompile.native import NativeEngine, VerificationError
+from kcompile_runtime.errors import InputError
 
 N = 6
 X = np.random.default_rng(0).normal(size=(N, 4)).astype("float32")
@@ -159,3 +160,31 @@ def test_python_threads_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join(60)
     assert (two.engine, "predict") in used
     assert {engine for engine, entry in used if entry != "predict"} == {one.engine}
+
+
+def test_lists_of_arrays_that_conform_go_a_short_way() -> None:
+    """The same results as arrays that must be looked at, and none kept where weights or layers change."""
+    one, two = layers.Input((3,)), layers.Input((2,), dtype="int32")
+    table = layers.Embedding(7, 4)
+    joined = layers.concatenate([one, layers.Flatten()(table(two))])
+    model = models.Model([one, two], [layers.Dense(2)(joined), joined])
+    x = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[0, 6], [3, 2]], np.int32)]
+    for given in (kcompile.compile(model), model):
+        first = given.predict_on_batch(x)
+        assert model.trainer.engines.found().quick_list is not None
+        for again in (given.predict_on_batch(x), given.predict_on_batch(tuple(x))):
+            assert isinstance(again, list)
+            for a, b in zip(first, again):
+                np.testing.assert_array_equal(a, b)
+        slow = given.predict_on_batch([x[0].tolist(), x[1].astype(np.int64)])
+        np.testing.assert_array_equal(slow[0], first[0])
+        table.set_weights([np.ones((7, 4), np.float32)])
+        assert np.all(given.predict_on_batch(x)[1][:, 3:] == 1)
+        table.set_weights([np.zeros((7, 4), np.float32)])
+        with pytest.raises(InputError, match="7"):
+            given.predict_on_batch([x[0], x[1] + 1])
+        with pytest.raises(InputError, match="samples"):
+            given.predict_on_batch([x[0], x[1][:1]])
+        with pytest.raises(InputError):
+            given.predict_on_batch(x[:1])
+        assert given.predict_on_batch([x[0][:0], x[1][:0]])[0].shape == (0, 2)

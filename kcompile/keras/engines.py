@@ -21,16 +21,19 @@ class Engine(Protocol):
     run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the
     rows of arrays. prepare: makes what runs an entry for inputs of these lengths, and tells what is wrong
     with the model. predictor: a quick way from any array to the output, of models with one input and one
-    output, if there is one; `quick` holds it once it was found. reset: graphs of these entries are to be
+    output, if there is one; `quick` holds it once it was found. list_predictor, quick_list: the same from a
+    list to a list, which gives None for what it does not take. reset: graphs of these entries are to be
     made anew, and what is quick forgotten with "predict".
     """
 
     quick: Callable[[Any], Array] | None
+    quick_list: Callable[[Sequence[Any]], list[Array] | None] | None
 
     def run(self, entry: str, n: int, inputs: Sequence[Array]) -> list[Array]: ...
     def batches(self, entry: str) -> Runner: ...
     def prepare(self, entry: str, lengths: Lengths) -> None: ...
     def predictor(self) -> Callable[[Any], Array] | None: ...
+    def list_predictor(self) -> Callable[[Sequence[Any]], list[Array] | None] | None: ...
     def reset(self, entries: Iterable[str] = ...) -> None: ...
 
 

@@ -550,7 +550,6 @@ class Trainer(OfData):
         model = self.model
         if (
             not self.owns("predict")
-            and len(model.inputs) == len(model.outputs) == 1
             and takes_data(model)
             and model.prelude is None
             and not model.varies
@@ -558,7 +557,10 @@ class Trainer(OfData):
             and model.output_keys is None
         ):
             engine = self.engines.needed()
-            engine.quick = engine.predictor()
+            if len(model.inputs) == len(model.outputs) == 1:
+                engine.quick = engine.predictor()
+            elif not model._nests:
+                engine.quick_list = engine.list_predictor()
 
     def _test(self, feed: Feed, report: loops.Results, callback_list: events.Events) -> list[Any]:
         self.engines.needed()

@@ -196,6 +196,10 @@ class Training(Steps, GeneratorMethods):
         if engine is not None and engine.quick is not None and type(x) is np.ndarray:
             with contextlib.suppress(InputError):  # of another length, say, which is looked at below
                 return engine.quick(x)  # here, as a row at a time costs hardly more than a call
+        elif engine is not None and engine.quick_list is not None and type(x) in (list, tuple):
+            outputs = engine.quick_list(x)
+            if outputs is not None:
+                return outputs[0] if len(outputs) == 1 else self.trainer.formed(outputs)
         return self.trainer.predict_on_batch(x)
 
     def reset_metrics(self) -> None:
