@@ -16,6 +16,7 @@ from kcompile.keras.adapter import Adapter
 from kcompile.keras.editions import edition
 from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows
 from kcompile.keras.lengths import Lengths, lengths_of
+from kcompile.keras.operands import map_leaves
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import packed, weighted
 from kcompile.keras.stored import StoredRows, holds_stored, whole
@@ -79,7 +80,12 @@ class OfData:
             found = self.adapter.batch(data.x, data.y, data.sample_weight, weights)
             rows = tuple(map(whole, (data.x, data.y, data.sample_weight)))
             return needs_steps(self, entry, rows, weights, found, data.batch_size or 32)
-        given = packed(*map(whole, (data.x, data.y, data.sample_weight)))
+        x, y, weight = map(whole, (data.x, data.y, data.sample_weight))
+        nested = (dict, list, tuple)
+        if self.model.counts_losses and isinstance(y, nested) and weight is not None:
+            # Keras 3: array_data_adapter.py, __init__
+            weight = weight if isinstance(weight, nested) else map_leaves(lambda _: weight, y)
+        given = packed(x, y, weight)
         given = weighted(given, data.class_weight) if entry == "train" else given
         return self.model.see(entry, given, data.batch_size or 32)
 

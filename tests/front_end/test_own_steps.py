@@ -14,6 +14,7 @@ import step_scripts
 
 from kcompile import keras, keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
+from kcompile.ir.tensor import Tensor
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, UnsupportedError
@@ -507,6 +508,24 @@ def test_a_model_without_call_gives_no_outputs() -> None:
     assert model.fit(X, shuffle=False, verbose=0).history["mean"] == [pytest.approx(X[64:].mean(), rel=1e-5)]
     with pytest.raises(ModelError, match="no call"):
         model.predict(X)
+
+
+@pytest.mark.parametrize(("keras", "kind"), [(keras3, dict), (tf_keras, Tensor)])
+def test_one_array_of_weights_is_that_of_each_label(keras: Any, kind: type) -> None:
+    """In Keras 3, where arrays are cut into batches; tf.keras gives it as it is."""
+    seen: list[Any] = []
+
+    class Steps(keras.Model):  # type: ignore[name-defined, misc]
+        def train_step(self, data: Any) -> Any:
+            seen.append(data[2])
+            return {"first": ops.mean(data[0])}
+
+    model = Steps()
+    model.compile("sgd")
+    labels = {"a": X[:, :1], "b": X[:, :2]}
+    model.fit(X, labels, sample_weight=np.ones(len(X), "float32"), verbose=0)
+    assert isinstance(seen[-1], kind)
+    assert not isinstance(seen[-1], dict) or seen[-1].keys() == labels.keys()
 
 
 def test_an_optimizer_takes_a_step_on_arrays() -> None:
