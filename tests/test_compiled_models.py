@@ -176,6 +176,12 @@ def test_lists_of_arrays_that_conform_go_a_short_way() -> None:
             assert isinstance(again, list)
             for a, b in zip(first, again):
                 np.testing.assert_array_equal(a, b)
+        for again in (
+            given.predict(x),
+            given.predict(x, batch_size=1),
+            given.predict(x, batch_size=1, steps=2),
+        ):
+            np.testing.assert_allclose(again[0], first[0], rtol=1e-6)
         slow = given.predict_on_batch([x[0].tolist(), x[1].astype(np.int64)])
         np.testing.assert_array_equal(slow[0], first[0])
         table.set_weights([np.ones((7, 4), np.float32)])

@@ -6,6 +6,7 @@ Enters: arguments as Keras takes them. Leaves: what the model's `Trainer` makes 
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -196,11 +197,16 @@ class Training(Steps, GeneratorMethods):
         if engine is not None and engine.quick is not None and type(x) is np.ndarray:
             with contextlib.suppress(InputError):  # of another length, say, which is looked at below
                 return engine.quick(x)  # here, as a row at a time costs hardly more than a call
-        elif engine is not None and engine.quick_list is not None and type(x) in (list, tuple):
-            outputs = engine.quick_list(x)
-            if outputs is not None:
-                return outputs[0] if len(outputs) == 1 else self.trainer.formed(outputs)
-        return self.trainer.predict_on_batch(x)
+        found = None if engine is None else self._of_list(engine, x)
+        return self.trainer.predict_on_batch(x) if found is None else found
+
+    def _of_list(self, engine: Engine, x: Any) -> Any:
+        """What the model gives of a list of conforming arrays, None of anything else."""
+        call = engine.quick_list if type(x) in (list, tuple) else None
+        outputs = None if call is None else call(x)
+        if outputs is None:
+            return None
+        return outputs[0] if len(outputs) == 1 else self.trainer.formed(outputs)
 
     def reset_metrics(self) -> None:
         """Begin values over several batches anew."""
@@ -314,21 +320,22 @@ class Training(Steps, GeneratorMethods):
         if type(x) is np.ndarray:
             model.widened_for(x)
         engine = self.trainer.engines.found()
-        if (
-            engine is not None
-            and engine.quick is not None
-            and type(x) is np.ndarray
-            and x.ndim
-            and len(x) <= size
-            and not verbose
-            and steps is None
-            and callbacks is None
-        ):
-            return engine.quick(x)
+        if engine is not None and not verbose and steps is None and callbacks is None:
+            if engine.quick is not None and type(x) is np.ndarray and x.ndim and len(x) <= size:
+                return engine.quick(x)
+            found = self._of_list(engine, x) if _len_of_first(x) <= size else None
+            if found is not None:
+                return found
         listed = events.check(callbacks)
         queue = Queue.checked(max_queue_size, workers, use_multiprocessing)
         data = Data(x, batch_size=batch_size, steps=steps, queue=queue)
         return self.trainer.predict(data, listed, verbose)
+
+
+def _len_of_first(x: Any) -> float:
+    """The samples of the first array of a list, infinite where there is none."""
+    first = x[0] if type(x) in (list, tuple) and x else None
+    return len(first) if type(first) is np.ndarray and first.ndim else math.inf
 
 
 def _batch_size(name: str, value: Any) -> int | None:
