@@ -438,7 +438,7 @@ def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
     return trace.input(name, type)
 
 
-def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: Semantics) -> list[Measure]:
+def _measure(metric: Any, output: Scored, w: Weights | None, n: Tensor, meaning: Semantics) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
     Keras 2.2 averages a masked metric over a batch's steps that are there, and these over the samples, and
@@ -470,6 +470,8 @@ def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: 
         count = n if weight is None else ops.reduce_sum(weight if once else row_means(weight))
         if once and weight is None:
             count = ops.constant(n.graph, 1, n.dtype)
+        elif once and mask is None and w is not None and isinstance(w.given, Tensor):
+            count = ops.select(w.given > 0.5, count, ops.ones_like(count))
         if not by_sample(value, prediction):
             total = (ops.reduce_mean(value) if value.rank else value) * count
         else:
@@ -485,9 +487,10 @@ def _labels(metric: Any, output: Scored) -> Tensor:
     return ops.reshape(output.y, output.y.shape[:1]) if own else output.y
 
 
-def _state_measures(metric: Any, output: Scored, w: Tensor | None, meaning: Semantics) -> list[Measure]:
+def _state_measures(metric: Any, output: Scored, w: Weights | None, meaning: Semantics) -> list[Measure]:
     """What a metric's state gives after the batch, which it counts in with weights and mask."""
-    weight, mask = w, output.mask
+    weight: Tensor | None = w
+    mask = output.mask
     if mask is not None and meaning.mask_weighs_states:
         there = ops.cast(mask, output.w.dtype)
         weight = there if weight is None else widened(there, weight.rank) * widened(weight, there.rank)

@@ -15,6 +15,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss
 from kcompile.keras.newer_losses import dice, tversky
+from kcompile.keras.own_code import is_own
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon
 from kcompile_runtime.errors import ModelError, describe
@@ -46,7 +47,8 @@ def may_be_of_batch(loss: Loss) -> bool:
 
 def asks_for_weights(loss: Loss | None, weighted_metrics: Sequence[Any], meaning: Semantics) -> bool:
     """Whether what is told of an output depends on whether weights are given, be they all 1."""
-    if any(getattr(metric, "asks_for_weights", False) for metric in weighted_metrics):
+    once = meaning.batch_values == "once"  # and a script's own metric may give one number for the batch
+    if any(getattr(m, "asks_for_weights", False) or (once and is_own(m)) for m in weighted_metrics):
         return True
     asks = meaning.sum_of_one_loss == "as given"
     return loss is not None and asks and loss.reduction == "sum" and may_be_of_batch(loss)

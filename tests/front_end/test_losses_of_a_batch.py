@@ -97,3 +97,18 @@ def test_ignored_classes_count_in_weighted_metrics_where_no_weights_are_given():
     np.testing.assert_allclose(told[1], np.log(2) * 3 / 5, rtol=1e-5)
     told = model.evaluate(data, labels, sample_weight=np.array([1.0, 2, 3, 4, 5]), verbose=0)
     np.testing.assert_allclose(told[1], np.log(2), rtol=1e-5)
+
+
+def test_weighted_metrics_of_one_number_count_each_batch_once_without_weights():
+    """As executed Keras 3.15 and tf_keras say it."""
+    x = keras3.layers.Input((2,))
+    model = keras3.Model(x, keras3.layers.Activation("linear")(x))
+
+    def one(y_true, y_pred):
+        return keras3.ops.mean(keras3.ops.square(y_true - y_pred) * 3.0)
+
+    model.compile("sgd", "mse", weighted_metrics=[one])
+    data = np.arange(10.0).reshape(5, 2)
+    for weights, wanted in ((None, 107.5), (np.ones(5), 85.5), (np.array([0.5, 1, 2, 0, 3]), 131.8846)):
+        told = model.evaluate(data, data * 0, sample_weight=weights, batch_size=2, verbose=0)
+        assert told[1] == pytest.approx(wanted, rel=1e-5)
