@@ -28,6 +28,7 @@ from kcompile.keras import losses, models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
 from kcompile.keras.layer_weights import kept_random_state
+from kcompile.keras.operands import leaves
 from kcompile.keras.optimizer import COMMON_SLOTS
 from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -180,10 +181,24 @@ def _is_own(model: Any, name: str) -> bool:
 
 
 def own_steps(model: Any) -> bool:
-    """Whether a live model trains by steps of its own that JAX traces."""
+    """Whether a live model trains by steps of its own that JAX traces, or counts metrics of classes of the
+    user's own, which Keras' steps, traced, do too."""
     if getattr(model, "optimizer", None) is None or backend_of(model)[1] != "jax":
         return False
-    return any(_is_own(model, name) for name in _STEPS)
+    return any(_is_own(model, name) for name in _STEPS) or _has_own_metrics(model)
+
+
+def _has_own_metrics(model: Any) -> bool:
+    """Whether `compile` was given a metric of a class of the user's own."""
+    given = getattr(getattr(model, "_compile_config", None), "config", None)
+    if not isinstance(given, Mapping):
+        return False
+    kinds = [type(m) for key in ("metrics", "weighted_metrics") for m in leaves(given.get(key))]
+    return any(
+        kind.__module__.partition(".")[0] not in PACKAGES
+        and any(c.__name__ == "Metric" for c in kind.__mro__)
+        for kind in kinds
+    )
 
 
 def _note_own_steps(model: Any, problems: Problems) -> None:

@@ -8,6 +8,7 @@ programs; its variables stand for the live ones.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ class LiveMetric:
 
     def __init__(self, theirs: Any, variables: Sequence[tuple[Variable, Any]]) -> None:
         self.name = theirs.name
+        inside = theirs.metrics if type(theirs).__name__ == "CompileMetrics" else [theirs]
+        self.names_inside = [metric.name for metric in inside]
         self._theirs, self._variables = theirs, list(variables)
 
     def reset_states(self) -> None:
@@ -59,6 +62,10 @@ class SteppingModel(models.Model):
     def metrics(self) -> list[Any]:
         return self.live_steps.metrics
 
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The results of the live model's metrics behind the step that is traced."""
+        return dict(self.live_steps.results)
+
 
 class LiveSteps:
     """The steps of a live model. pairs: our variables of its optimizer and of its metrics, beside them; both
@@ -69,6 +76,7 @@ class LiveSteps:
         self._weights = {id(theirs): ours for ours, theirs in weights}
         self.pairs: list[tuple[Variable, Any]] = []
         self._of: dict[int, Variable] = {}
+        self.results: Any = {}  # of all metrics, in the graph of the step that was traced last
 
     @property
     def metrics(self) -> list[Any]:
@@ -102,25 +110,32 @@ class LiveSteps:
         values = replay.run(programs, [*given, *inputs])
         avals = zip(values, programs.first.out_avals, programs.second.out_avals)
         made = [v if is_state(v) else replay.tensor(v, sizes.type(a, b)) for v, a, b in avals]
-        logs, _ = tree
-        count = len(jax().tree_util.tree_leaves(logs))
+        told, _ = tree
+        count = len(jax().tree_util.tree_leaves(told))
         for theirs, old, new in zip(variables, given, made[count:]):
             if not is_seed(theirs) and new.value != old.value:
                 ours = self._ours(theirs)
                 trace.update(ours, ops.cast(new, ours.dtype))
-        return jax().tree_util.tree_unflatten(jax().tree_util.tree_structure(logs), made[:count])
+        structure = jax().tree_util.tree_structure(told)
+        logs, self.results = jax().tree_util.tree_unflatten(structure, made[:count])
+        return logs
 
     def _program(
         self, entry: str, groups: Sequence[Sequence[Any]], data: Any, inputs: Sequence[Tensor]
     ) -> Any:
-        """The step as a program of (variables, *arrays), the structure of its results, and its sizes."""
+        """The step as a program of (variables, *arrays), the structure of what it gives (its logs and the
+        results of all metrics behind them, then the variables), and its sizes."""
         shape = jax().ShapeDtypeStruct
         arguments = [[shape(v.shape, v.value.dtype) for v in group] for group in groups]
         step: Callable[..., Any] = getattr(self.live.model, f"{entry}_step")
 
         def function(variables: Any, *arrays: Any) -> Any:
             values = iter(arrays)
-            return step(tuple(variables), map_leaves(lambda x: None if x is None else next(values), data))
+            given = map_leaves(lambda x: None if x is None else next(values), data)
+            logs, state = step(tuple(variables), given)
+            counted = zip(groups[-1], state[-1])
+            with sys.modules["keras"].StatelessScope(list(counted)):
+                return (logs, self.live.model.get_metrics_result()), state
 
         fixed = not any(isinstance(d, Batch) for x in inputs for d in x.shape)
         sizes = Sizes((1, 1)) if fixed else Sizes()

@@ -185,6 +185,11 @@ class CompiledMetrics(Metric):
         return [(label, metric) for label, _, _, metric in self._chosen]
 
     @property
+    def names_inside(self) -> list[str]:
+        """The names of the metrics of `compile`, in whose order a list of results has them."""
+        return [metric.name for _, metric in self._labelled]
+
+    @property
     def variables(self) -> list[Any]:
         return [v for metric in self.metrics for v in metric.variables]
 

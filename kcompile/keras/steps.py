@@ -375,7 +375,7 @@ def _reported(model: Any, trace: Trace, logs: Any) -> TracedStep:
             )
         )
     values = {name: _as_tensor(trace.graph, v, f"value {name!r}") for name, v in _flat(logs)}
-    first = [m.name for m in model.metrics]
+    first = [name for m in model.metrics for name in getattr(m, "names_inside", [m.name])]
     names = [*(n for n in first if n in values), *sorted(n for n in values if n not in first)]
     for name in names:
         if any(isinstance(d, Batch) for d in values[name].shape):

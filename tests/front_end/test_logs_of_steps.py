@@ -89,3 +89,25 @@ def test_logs_of_epochs(
     # a batch reports what the step returned
     twice = 2 if returned is both else 1
     assert found[1::2] == pytest.approx([twice * x for x in LAST], rel=1e-4)
+
+
+def test_lists_have_the_order_of_the_metrics_of_compile() -> None:
+    """Of a step of one's own in Keras 3, as executed 3.15 has it; it sorts what is no metric's."""
+
+    class Own(keras3.Model):
+        def test_step(self, data: Any) -> Any:
+            x, y = data
+            predicted = self(x)
+            for metric in self.metrics:
+                if metric.name == "loss":
+                    metric.update_state(self.compute_loss(x=x, y=y, y_pred=predicted))
+                else:
+                    metric.update_state(y, predicted)
+            return self.get_metrics_result()
+
+    x = keras3.layers.Input((2,))
+    model = Own(x, keras3.layers.Activation("linear")(x))
+    model.compile("sgd", "mse", metrics=["mse", "mae", "cosine_similarity"])
+    data = np.array([[1.0, 0.0], [0.0, 2.0]])
+    told = model.evaluate(data, np.array([[0.0, 4.0], [0.0, 4.0]]), verbose=0)
+    np.testing.assert_allclose(told, [21 / 4, 21 / 4, 7 / 4, 0.5], rtol=1e-5)

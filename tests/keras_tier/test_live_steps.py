@@ -152,3 +152,53 @@ def test_a_predict_step_of_its_own_is_refused() -> None:
 
     with pytest.raises(UnsupportedError, match="predict_step"):
         kcompile.compile(functional(OwnPredict))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Near(keras.metrics.Metric):
+    """The share of the values that are as near as that, by weights of samples."""
+
+    def __init__(self, limit: float = 0.3, **options: Any) -> None:
+        super().__init__(**options)
+        self.limit = limit
+        self.hits, self.seen = (
+            self.add_weight(name=n, shape=(), initializer="zeros") for n in ("hits", "seen")
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        near = ops.cast(ops.abs(y_true - y_pred) < self.limit, "float32")
+        if sample_weight is not None:
+            near = near * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+        self.hits.assign_add(ops.sum(near))
+        self.seen.assign_add(ops.cast(ops.size(y_true), "float32"))
+
+    def result(self) -> Any:
+        return self.hits / self.seen
+
+
+def test_metrics_of_classes_of_ones_own() -> None:
+    """They count, and are told in the order, as in Keras: by its steps, traced."""
+    made = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([layers.Input((5,)), layers.Dense(4, activation="relu"), layers.Dense(2)])
+        model.compile(
+            keras.optimizers.Adam(0.01), "mse", metrics=["mse", Near(name="near")], weighted_metrics=["mae"]
+        )
+        made.append(model)
+    ours, theirs = kcompile.compile(made[0]), made[1]
+    assert ours.way == "tracing"
+    given: dict[str, Any] = {"batch_size": 7, "verbose": 0}
+    weights = RNG.rand(24)
+    for w in (weights, None):
+        np.testing.assert_allclose(
+            ours.evaluate(X, Y, sample_weight=w, **given),
+            theirs.evaluate(X, Y, sample_weight=w, **given),
+            1e-5,
+        )
+    options: dict[str, Any] = {"epochs": 2, "shuffle": False, "validation_data": (X, Y), **given}
+    found = ours.fit(X, Y, sample_weight=weights, **options).history
+    right = theirs.fit(X, Y, sample_weight=weights, **options).history
+    assert found.keys() == right.keys()
+    for name, values in right.items():
+        np.testing.assert_allclose(found[name], values, 1e-5, err_msg=name)
