@@ -1,6 +1,7 @@
 """Measure us and every installed peer on the same models, in turn, and print ratios.
 
     python -m benchmarks [--only NAME ...] [--peers NAME ...] [--rounds N] [--threads N] [--busy K ...]
+        [--report FILE.md]
 
 Every engine gets the same weights and inputs; its predictions, or its first losses in training, are
 compared with ours before anything is timed. Then the engines are timed one after the other, round
@@ -17,6 +18,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from benchmarks import busy
 from benchmarks.engines import ENGINES, OURS
 from benchmarks.floor import fma_peak, scaling
 from benchmarks.models import BENCHMARKS, Benchmark, flops
+from benchmarks.report import Measured, processor, write
 from benchmarks.session import clock, prepared, start
 from benchmarks.start import IMPORTS, compile_seconds, import_seconds
 from benchmarks.worker import Row, Worker
@@ -121,6 +124,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="K",
         help="measure beside K busy programs instead, for each K (0: beside none)",
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.md", help="write a page of all rows, and a chart beside it"
+    )
     return parser.parse_args(argv)
 
 
@@ -142,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print(f"\nengines, {arguments.threads} threads")
     workers = start([OURS, *(p for p in arguments.peers if p != OURS)], arguments.threads)
+    measured: list[Measured] = []
     peak = 0.0  # the best seen in this run: a busy moment must not make the floor look low
     for benchmark, row in chosen:
         print(
@@ -153,8 +160,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             times = measure(ready, arguments.rounds, row.steps)
             peak = max(peak, fma_peak(arguments.threads)) if benchmark.bound else peak
             show_row(benchmark, row, times, peak)
+            measured.append(Measured(row, times))
+    versions = [worker.ask("version") for worker in workers]
     for worker in workers:
         worker.close()
+    if arguments.report is not None:
+        write(arguments.report, measured, versions, arguments.threads, processor())
     return 0
 
 
