@@ -166,21 +166,22 @@ def execution_order(graph: Graph) -> list[Node]:
         for m in groups
         if m.id in late
     }
+    awaited: dict[int, list[int]] = {}
+    for id, pending in waits.items():
+        for other in pending:
+            awaited.setdefault(other, []).append(id)
     order: list[Node] = []
-    waiting = [m for m in groups if m.id in late]
-
-    def run(group: Node) -> None:
-        order.append(group)
-        for pending in waits.values():
-            pending.discard(group.id)
-
     for m in groups:
-        if m.id not in late:
-            run(m)
-        while ready := next((w for w in waiting if not waits[w.id]), None):
-            waiting.remove(ready)
-            run(ready)
-    return order + waiting  # which update what others of them read
+        ready = [m] if m.id not in late or not waits[m.id] else []
+        while ready:
+            group = ready.pop(0)
+            if group.id in made:
+                made.remove(group.id)
+                order.append(group)
+                for id in awaited.get(group.id, ()):
+                    waits[id].discard(group.id)
+                    ready += [] if waits[id] else [graph.nodes[id]]
+    return order + [m for m in groups if m.id in made]  # which update what others of them read
 
 
 def checks_first(
