@@ -143,7 +143,8 @@ def _operator(name: str) -> Callable[[Any, Any], Any]:
         elif not numbers and isinstance(other, bytes):
             other = other.decode()
         made = of_arrays(self, other)
-        return np.asarray(made).view(EagerTensor) if isinstance(made, np.generic) else made
+        of_a_variable = hasattr(other, "assign") and hasattr(made, "layer")  # a value, outside of any graph
+        return np.asarray(made).view(EagerTensor) if of_a_variable or isinstance(made, np.generic) else made
 
     operator.__name__ = name
     return operator

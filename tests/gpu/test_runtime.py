@@ -326,7 +326,7 @@ def test_the_package_as_it_is(tmp_path: Path, root: Path):
 
 
 def test_wrong_arguments():
-    with pytest.raises(rt.InputError, match="'native' or 'cuda'"):
+    with pytest.raises(rt.InputError, match="'native', 'cuda', or a level"):
         kcompile.compile(dense(), target="gpu")
     with pytest.raises(rt.InputError, match="threads"):
         kcompile.compile(dense(), target="cuda", threads=2)
