@@ -362,7 +362,7 @@ def _quarter_turns(x: Expr, f: Format) -> tuple[Expr, Expr]:
 
 
 def _far_quarter_turns(bits: Expr) -> tuple[Expr, Expr]:
-    """(r, n) for the bits of a float32 above 2^20: the product with 2 / pi modulo 4 in fixed point.
+    """(r, n) for the bits of a float32 above 2^19: the product with 2 / pi modulo 4 in fixed point.
 
     Source: Payne and Hanek, "Radian reduction for trigonometric functions", SIGNUM Newsletter 18, 1983.
     x = m 2^(e - 150) for the exponent's bits e; of 2 / pi only the 96 bits from the (e - 151)th on count:

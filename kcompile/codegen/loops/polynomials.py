@@ -110,7 +110,7 @@ FLOAT32 = Format(
     exp_high=89.0,
     tanh_one=9.1,
     erf_one=4.0,
-    circular_limit=2.0**20,
+    circular_limit=2.0**19,
     exp=(
         0.4999999403953552,
         0.1666651964187622,
