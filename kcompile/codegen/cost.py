@@ -48,6 +48,7 @@ L1_WAYS = 8  # lines that one set of L1 holds
 FAR_READ = 2  # float32 elements a cycle from behind L2, which threads have each for themselves
 FAR_OPERAND = 131072  # float32 elements of B that do not stay in L2 from one call to the next
 BLOCK_ROWS = 192  # rows of a block between which a panel of B is used again
+COPIED_BLOCK_ROWS = 768  # the same where a copied element is of one column (depthwise): copying counts there
 DEPTH_BLOCK = (64, 512)  # summed elements of a block, at least and at most
 COLUMN_BLOCK = 512  # columns of a block where there are many
 MANY_COLUMNS = 1024  # columns from which on there are

@@ -426,7 +426,7 @@ def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int) ->
     lines, width = spec.m[-2], spec.m[-1]
     if not isinstance(width, int):
         raise ValueError(f"the batch must not be the last row dim of a guarded access: {spec}")
-    wanted = cost.BLOCK_ROWS
+    wanted = cost.COPIED_BLOCK_ROWS if spec.j else cost.BLOCK_ROWS
     while True:
         item_lines = _lines_per_item(lines, width, wanted)
         reach = [0] * (m - 2) + [item_lines, width] + [multiple(s) for s in (*spec.k, *spec.j)]
