@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import kcompile_runtime as rt
     from kcompile.codegen.gpu.program import DeviceProgram
     from kcompile.codegen.memory_plan import Layout
-    from kcompile.codegen.program import Program
+    from kcompile.codegen.program import Entry, Program
     from kcompile.ir.passes import Pass
     from kcompile_runtime.cuda import CudaProgram, Held
     from kcompile_runtime.cuda_driver import Driver
@@ -106,13 +106,10 @@ class Compiled:
         from kcompile.codegen.memory_plan import Layout, arena_size
         from kcompile.codegen.recomputation import fitting
 
-        numbers = {name: number for number, name in enumerate(self.variables)}
+        layout = Layout({name: number for number, name in enumerate(self.variables)})
         with self.log.timed("recomputation"):
             made, least = fitting(
-                graph,
-                budget.samples,
-                budget.bytes,
-                lambda g: arena_size(g, self.name, Layout(dict(numbers)), self.target),
+                graph, budget.samples, budget.bytes, lambda g: arena_size(g, self.name, layout, self.target)
             )
         if least > budget.bytes:
             raise InputError(
@@ -130,10 +127,7 @@ class Compiled:
         """The memory of the entry; without making code."""
         if self.stored is not None:
             return self.bundle.entries[-1]
-        from kcompile.codegen.llvm import module
-
-        made = self.program.entries[-1]
-        return EntryInfo(made.name, (made.arena.fixed, made.arena.per_sample), module.entry_scratch(made))
+        return entry_info(self.program.entries[-1])
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -206,10 +200,7 @@ class Compiled:
         from kcompile.codegen.llvm import module
         from kcompile_runtime import default_threads
 
-        entries = tuple(
-            EntryInfo(e.name, (e.arena.fixed, e.arena.per_sample), module.entry_scratch(e))
-            for e in self.program.entries
-        )
+        entries = tuple(map(entry_info, self.program.entries))
         with self.log.timed("LLVM IR"):
             modules = module.emit_modules(self.program, self.target)
         with self.log.timed("machine code"):
@@ -236,6 +227,13 @@ class Compiled:
         """Put code into the disk cache that was loaded, and so is whole, unless it came from there."""
         if self.stored is None:
             cache.put(self._key, made.to_bytes())
+
+
+def entry_info(entry: Entry) -> EntryInfo:
+    """The memory of a planned entry."""
+    from kcompile.codegen.llvm import module
+
+    return EntryInfo(entry.name, (entry.arena.fixed, entry.arena.per_sample), module.entry_scratch(entry))
 
 
 def compile_graph(

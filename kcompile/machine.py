@@ -139,9 +139,7 @@ def _fastest(works: list[Callable[[int], None]], seconds: float, rounds: int) ->
             worker.join()
         return time.perf_counter() - begin
 
-    steps = 1
-    while (
-        best := min(measure(steps) for _ in range(3))
-    ) < seconds / 2:  # starting threads takes its time too
+    steps = 1  # and more, until the start of threads, which takes its time too, hardly counts
+    while (best := min(measure(steps) for _ in range(3))) < seconds / 2:
         steps = int(steps * min(max(seconds / best, 2), 10)) + 1
     return steps / min(best, *(measure(steps) for _ in range(rounds)))

@@ -6,7 +6,6 @@ Native code for an entry ("predict", "test", "train") is made when it is first n
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from kcompile.codegen.binary import jit
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
-from kcompile.ir.types import BYTES, bind
+from kcompile.ir.types import bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.engines import CALLED
 from kcompile.keras.lengths import lengths_of
@@ -32,6 +31,7 @@ from kcompile.native import (
     NativeEngine,
     Verification,
     VerificationError,
+    bytes_of,
     load_program,
     without_updates,
 )
@@ -179,8 +179,7 @@ class CompiledModel:
         else:
             arrays, n, lengths = self.model.trainer.one_batch(chosen, x, y, sample_weight)
         made, state = self.engine.compiled(chosen, lengths), self.engine.traced(chosen, lengths).state
-        threads = self.engine.program(chosen, lengths).threads
-        return profile(made, self.model.name, state, n, arrays, threads, rounds)
+        return profile(made, self.model.name, state, n, arrays, self.engine.thread_count, rounds)
 
     def planned_memory(self, batch: int = 32, entry: str = "train", lengths: Any = None) -> int:
         """Bytes that a call of an entry ("predict", "test" or "train") takes for a batch of so many samples,
@@ -567,6 +566,6 @@ def _prepared(made: Compiled, program: Program) -> bytes:
     block, clean = program.prepared_block(), bytearray(made.program.prepared)
     for name, value in made.prepare.outputs.items():
         start, type = made.layout.prepared[name], made.prepare.type(value)
-        end = start + math.prod(bind(type.shape, 1)) * BYTES[type.dtype]
+        end = start + bytes_of(type, 1)
         clean[start:end] = block[start:end]
     return bytes(clean)

@@ -156,12 +156,17 @@ class NativeEngine:
         all values between, and the threads' own memory. Data beyond the batch, and code, are not counted."""
         return self._planned(self._found(entry, lengths), n)
 
+    @property
+    def thread_count(self) -> int:
+        """How many threads work on a call."""
+        return self.threads or rt.default_threads()
+
     def _planned(self, made: Made, n: int) -> int:
         compiled, info = made.compiled, made.compiled.entry_info
-        graph, threads = compiled.graph, self.threads or rt.default_threads()
+        graph = compiled.graph
         variables = sum(bytes_of(graph.type(v), 1) for v in graph.variables.values())
         moved = sum(bytes_of(graph.type(v), n) for v in (*graph.inputs.values(), *graph.outputs.values()))
-        return variables + moved + info.arena[0] + n * info.arena[1] + threads * info.scratch
+        return variables + moved + info.arena[0] + n * info.arena[1] + self.thread_count * info.scratch
 
     def _within(self, entry: str, n: int, lengths: Any) -> None:
         """Make the code of a training step for n samples anew where it would take more than the limit. Raises

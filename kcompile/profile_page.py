@@ -9,7 +9,7 @@ import html as entities
 import math
 from collections.abc import Callable
 
-from kcompile.profiling import COPY, KernelTime, Profile, spelt_time
+from kcompile.profiling import KernelTime, Profile, spelt_time
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 860, 420, 70, 50, 20
 _STYLE = """
@@ -44,9 +44,9 @@ def html(profile: Profile) -> str:
             "<h2>Roofline</h2>",
             _roofline(profile, total),
             "<h2>Layers</h2>",
-            _table(profile.by_layer(), total, lambda k: ", ".join(k.layers) or COPY),
+            _table(profile.by_layer(), total, lambda k: k.where),
             "<h2>Kernels</h2>",
-            _table(list(profile.kernels), total, lambda k: f"{', '.join(k.layers) or COPY}: {k.label}"),
+            _table(list(profile.kernels), total, lambda k: f"{k.where}: {k.label}"),
             "</body></html>",
         ]
     )
@@ -56,12 +56,12 @@ def _table(rows: list[KernelTime], total: float, name: Callable[[KernelTime], st
     heads = "time", "share", "", "of floor", "GFLOP/s", "GB/s", "times", "what"
     lines = ["<table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for k in rows:
-        seconds, share = k.seconds or 1e-9, k.seconds / total
+        share, (speed, rate) = k.seconds / total, k.rates
         cells = [
             f"<td>{spelt_time(k.seconds)}</td><td>{share:.1%}</td>",
             f'<td class="bar"><div style="width:{100 * share:.1f}%"></div></td>',
-            f"<td>{k.share:.0%}</td><td>{k.flops / seconds / 1e9:.1f}</td>",
-            f"<td>{k.bytes / seconds / 1e9:.1f}</td><td>{k.times}</td><td>{entities.escape(name(k))}</td>",
+            f"<td>{k.share:.0%}</td><td>{speed:.1f}</td>",
+            f"<td>{rate:.1f}</td><td>{k.times}</td><td>{entities.escape(name(k))}</td>",
         ]
         lines.append("<tr>" + "".join(cells) + "</tr>")
     return "\n".join([*lines, "</table>"])
@@ -94,7 +94,7 @@ def _roofline(profile: Profile, total: float) -> str:
     parts.append(f'<polyline class="limit" points="{line}"/>')
     for k in sorted(shown, key=lambda k: -k.seconds):
         radius = 3 + 25 * math.sqrt(k.seconds / total)
-        what = entities.escape(f"{', '.join(k.layers)}: {k.label}, {spelt_time(k.seconds)}")
+        what = entities.escape(f"{k.where}: {k.label}, {spelt_time(k.seconds)}")
         parts.append(
             f'<circle class="kernel" cx="{x(k.flops / k.bytes):.1f}" cy="{y(k.flops / k.seconds):.1f}" '
             f'r="{radius:.1f}"><title>{what}</title></circle>'

@@ -22,7 +22,6 @@ import numpy as np
 import kcompile_runtime as rt
 from kcompile import compiler, machine
 from kcompile.codegen.binary import bundle, jit
-from kcompile.codegen.binary.bundle import EntryInfo
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.program import Entry, Launch, Program, Repeat, buffer_bytes
@@ -56,6 +55,17 @@ class KernelTime:
     def share(self) -> float:
         """Of its time, what the floor is; above 1 for algorithms that need less arithmetic."""
         return self.floor / self.seconds if self.seconds else 1.0
+
+    @property
+    def where(self) -> str:
+        """The layers, as text."""
+        return ", ".join(self.layers) or COPY
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """GFLOP/s and GB/s."""
+        seconds = self.seconds or 1e-9
+        return self.flops / seconds / 1e9, self.bytes / seconds / 1e9
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class Profile:
             f"{'time':>10} {'share':>6} {'of floor':>8} {'GFLOP/s':>8} {'GB/s':>6} {'times':>5}  what",
         ]
         for k in rows[:top]:
-            speed, rate = (x / (k.seconds or 1e-9) / 1e9 for x in (k.flops, k.bytes))
+            speed, rate = k.rates
             part, took = k.seconds / total, spelt_time(k.seconds)
             lines.append(
                 f"{took:>10} {part:6.1%} {k.share:8.0%} {speed:8.1f} {rate:6.1f} {k.times:5}  {_shown(k, 90)}"
@@ -138,11 +148,10 @@ class Profile:
             span = at * 1e6, k.seconds * 1e6
             about = {"flops": k.flops, "bytes": k.bytes, "floor_us": k.floor * 1e6, "times": k.times}
             events.append(_event(k.label, 2, *span, about))
-            name = ", ".join(k.layers) or COPY
-            if spans and spans[-1][0] == name:
-                spans[-1] = name, spans[-1][1], spans[-1][2] + span[1]
+            if spans and spans[-1][0] == k.where:
+                spans[-1] = k.where, spans[-1][1], spans[-1][2] + span[1]
             else:
-                spans.append((name, *span))
+                spans.append((k.where, *span))
             at += k.seconds
         events += [_event(name, 1, start, length, {}) for name, start, length in spans]
         return {"traceEvents": events, "displayTimeUnit": "ns"}
@@ -161,7 +170,7 @@ def spelt_time(seconds: float) -> str:
 
 
 def _shown(k: KernelTime, width: int) -> str:
-    text = printable(f"{', '.join(k.layers) or COPY}: {k.label}")
+    text = printable(f"{k.where}: {k.label}")
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
@@ -214,14 +223,14 @@ def _load(compiled: Compiled, state: Mapping[str, np.ndarray], threads: int) -> 
     """The program over copies of the variables, with one more entry, `TIMED`, that measures its parts; and
     that entry."""
     made = compiled.program
-    spec = compiler.entry_spec(compiled, _info(made.entries[-1]))
+    spec = compiler.entry_spec(compiled, compiler.entry_info(made.entries[-1]))
     timed = replace(made.entries[-1], name=TIMED, timed=len(spec.outputs))
     whole = Program((*made.entries, timed), made.prepared, made.constants)
     objects = jit.compile_apart(module.emit_modules(whole, compiled.target), compiled.target, threads)
     clock = jit.optimise_and_compile(module.clock_ir(compiled.target), compiled.target)
     library = jit.load(*objects, clock, bundle.support(compiled.target))
     ticks = TensorSpec("ticks", (len(timed.parts),), "int64")
-    specs = [compiler.entry_spec(compiled, _info(e)) for e in made.entries]
+    specs = [compiler.entry_spec(compiled, compiler.entry_info(e)) for e in made.entries]
     program = rt.Program(
         library.address,
         [*specs, replace(spec, name=TIMED, outputs=(*spec.outputs, ticks))],
@@ -232,10 +241,6 @@ def _load(compiled: Compiled, state: Mapping[str, np.ndarray], threads: int) -> 
         pool_abi=POOL_ABI,
     )
     return program, timed
-
-
-def _info(entry: Entry) -> EntryInfo:
-    return EntryInfo(entry.name, (entry.arena.fixed, entry.arena.per_sample), module.entry_scratch(entry))
 
 
 def _ticks_a_second(program: rt.Program, seconds: float = 0.02) -> float:

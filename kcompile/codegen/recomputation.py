@@ -69,9 +69,8 @@ def recomputed(graph: Graph, kept: Collection[int]) -> Graph:
         add(node, [late(v) for v in node.inputs], again)
         return again[value]
 
-    for name, value in (*graph.inputs.items(), *graph.variables.items()):
-        if any(value == v for v in graph.inputs.values()) or name in graph.updates:
-            early(value)
+    for value in (*graph.inputs.values(), *(v for k, v in graph.variables.items() if k in graph.updates)):
+        early(value)
     for node in groups:
         if node.id in forward:
             early(Value(node.id))
@@ -112,7 +111,8 @@ def _plans(graph: Graph, n: int) -> Iterator[set[int]]:
                 given_up.add(id)
                 bytes += sizes[id]
         yield saved - given_up
-    small = {id for id in saved if sizes[id] * len(saved) < sum(sizes[k] for k in saved) / 16}
+    mean = sum(sizes[id] for id in saved) / max(len(saved), 1)
+    small = {id for id in saved if sizes[id] < mean / 16}
     cuts = _cuts(forward, base)
     for segments in SEGMENTS:
         if segments < len(forward):

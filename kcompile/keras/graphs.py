@@ -55,9 +55,9 @@ from kcompile.keras.weighing import (
     masked,
     output_loss,
     row_means,
+    times_mask,
     weighted,
     weighted_mean,
-    widened,
 )
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 from kcompile_runtime.training import Results
@@ -461,10 +461,7 @@ def _measure(metric: Any, output: Scored, w: Weights | None, n: Tensor, meaning:
         once = meaning.batch_values == "once" and not by_sample(value, prediction)
         if mask is not None and (value.rank >= mask.rank or once):
             if meaning.mask_weighs_metrics:
-                there = ops.cast(mask, n.dtype)
-                weight = (
-                    there if weight is None else widened(there, weight.rank) * widened(weight, there.rank)
-                )
+                weight = times_mask(weight, mask, n.dtype)
             else:
                 value = masked(value, mask)
         count = n if weight is None else ops.reduce_sum(weight if once else row_means(weight))
@@ -492,8 +489,7 @@ def _state_measures(metric: Any, output: Scored, w: Weights | None, meaning: Sem
     weight: Tensor | None = w
     mask = output.mask
     if mask is not None and meaning.mask_weighs_states:
-        there = ops.cast(mask, output.w.dtype)
-        weight = there if weight is None else widened(there, weight.rank) * widened(weight, there.rank)
+        weight = times_mask(weight, mask, output.w.dtype)
     label = label_of(metric, output.prefix, w is not None, meaning)
     made = []
     y = _labels(metric, output)

@@ -82,14 +82,7 @@ def masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
     are not masked, so that the mean over all is the mean over those."""
     if mask is None:
         return each
-    if each.rank < mask.rank:
-        raise ModelError(
-            describe(
-                "loss or metric of a masked output",
-                f"a value for each step, of shape {mask.type}",
-                str(each.type),
-            )
-        )
+    _need_steps(each, mask, "a masked output")
     there = ops.cast(mask, each.dtype)
     if share:
         there = there / (ops.reduce_mean(there) + epsilon())
@@ -98,15 +91,21 @@ def masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
 
 def weighted(each: Tensor, w: Tensor) -> Tensor:
     """Values [n, ...] times weights of their first axes."""
-    if each.rank < w.rank:
-        raise ModelError(
-            describe(
-                "loss or metric of an output whose steps have weights",
-                f"a value for each step, of shape {w.type}",
-                str(each.type),
-            )
-        )
+    _need_steps(each, w, "an output whose steps have weights")
     return each * widened(w, each.rank)
+
+
+def _need_steps(each: Tensor, steps: Tensor, of: str) -> None:
+    """Raises ModelError where there is no value for each step of a mask or of weights."""
+    if each.rank < steps.rank:
+        wanted = f"a value for each step, of shape {steps.type}"
+        raise ModelError(describe(f"loss or metric of {of}", wanted, str(each.type)))
+
+
+def times_mask(weight: Tensor | None, mask: Tensor, dtype: str) -> Tensor:
+    """Weights of what is not masked, of the axes of both; None: weights of 1."""
+    there = ops.cast(mask, dtype)
+    return there if weight is None else widened(there, weight.rank) * widened(weight, there.rank)
 
 
 def widened(x: Tensor, rank: int) -> Tensor:
@@ -170,9 +169,8 @@ def _times(output: Scored, mask: Tensor | None) -> Tensor | float:
     w: Tensor = output.w
     given, unweighted = output.w.given, None
     if mask is not None:
-        there = ops.cast(mask, w.dtype)
-        unweighted = ops.reduce_sum(there)
-        w = widened(w, mask.rank) * widened(there, w.rank)
+        unweighted = ops.reduce_sum(ops.cast(mask, w.dtype))
+        w = times_mask(w, mask, w.dtype)
     if given is False:
         return 1.0 if unweighted is None else unweighted
     total = ops.reduce_sum(w)

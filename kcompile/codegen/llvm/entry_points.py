@@ -138,9 +138,8 @@ class _Launches:
         self.time = ""  # the iteration of the repeat under construction
         self.row_kernels: list[str] = []
         self.parts = 0  # that were measured
-        self.clock = self.times = (
-            ""  # where the last tick is kept, and the parts' ticks, while these are measured
-        )
+        self.clock = ""  # where the last tick is kept, while parts are measured
+        self.times = ""  # where the parts' ticks are added up
 
     @contextmanager
     def repeat(self, count: int) -> Iterator[None]:
