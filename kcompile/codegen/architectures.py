@@ -40,7 +40,8 @@ class Architecture:
     -> the kernel's (for wasm32: LLVM's), of the features that generated code may use. levels: processors by
     LLVM's name -> the features that they stand for. tunes: processors to order instructions for, by LLVM's
     names. attributes: of functions, for LLVM; $BITS is the width of a vector. flush: instructions (before,
-    after) between which denormal numbers count as zero.
+    after) between which denormal numbers count as zero. dots: by the bits of a vector, LLVM's name of what
+    multiplies 16-bit integers and adds the products of neighbours in 32 bits.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Architecture:
     tunes: tuple[str, ...] = ()
     attributes: str = '"prefer-vector-width"="$BITS"'
     flush: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    dots: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def elf_machine(self) -> int:
@@ -162,6 +164,7 @@ _X86 = Architecture(
     tunes=_X86_TUNES,
     attributes='"prefer-vector-width"="$BITS" "min-legal-vector-width"="$BITS"',
     flush=(_FLUSH, _RESTORE),
+    dots={128: "x86.sse2.pmadd.wd", 256: "x86.avx2.pmadd.wd", 512: "x86.avx512.pmaddw.d.512"},
 )
 
 # ---------------------------------------------------------------- aarch64
@@ -264,7 +267,9 @@ _RISCV = Architecture(
 # ---------------------------------------------------------------- others
 
 _WASM_FEATURES = ("simd128", "bulk-memory", "nontrapping-fptoint", "sign-ext")
-_WASM = Architecture("wasm32", pointer_bytes=4, flags={name: name for name in _WASM_FEATURES})
+_WASM = Architecture(
+    "wasm32", pointer_bytes=4, flags={name: name for name in _WASM_FEATURES}, dots={128: "wasm.dot"}
+)
 _NVPTX = Architecture("nvptx64")
 
 ARCHITECTURES = {each.name: each for each in (_X86, _ARM, _RISCV, _WASM, _NVPTX)}

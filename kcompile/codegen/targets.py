@@ -46,6 +46,12 @@ class Target:
         return self.shared > 0
 
     @property
+    def byte_dots(self) -> bool:
+        """Whether it multiplies unsigned by signed bytes and adds four products to 32 bits (VNNI)."""
+        wanted = "+avx512vnni" if self.vector_bits == 512 else "+avxvnni"
+        return wanted in self.features.split(",")
+
+    @property
     def architecture(self) -> Architecture:
         return architectures.of(self.triple)
 

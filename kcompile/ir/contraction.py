@@ -95,7 +95,10 @@ class Access:
 @dataclass(frozen=True, repr=False)
 class Contraction:
     """A contraction, see the module. `a` uses only variables of m, k and groups, the last of these in
-    coordinates without a guard; `b` only those of k and j. The accesses are to one sample of g."""
+    coordinates without a guard; `b` only those of k and j. The accesses are to one sample of g. outside: what
+    A is where a coordinate is outside of it. Where A is of uint8, elements are words: four bytes of A's last
+    dim, and B's, of int32, hold four signed bytes each; a product of words is the sum of the four products
+    of their bytes."""
 
     m: tuple[Dim, ...]
     k: tuple[Dim, ...]
@@ -103,6 +106,7 @@ class Contraction:
     a: Access
     b: Access
     g: tuple[Dim, ...] = ()
+    outside: int = 0
 
     @property
     def rows(self) -> tuple[Dim, ...]:
@@ -151,7 +155,7 @@ class Contraction:
     def of_b(self) -> Contraction:
         """The same contraction without what packing B does not depend on: the number of rows, how A is
         read."""
-        return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()))
+        return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()), outside=0)
 
     def bind(self, n: int) -> Contraction:
         """The contraction for a batch of n samples, where all dims are ints."""
@@ -169,6 +173,8 @@ class Contraction:
         dims = {"g": self.g, "m": self.m, "k": self.k, "j": self.j}
         sizes = [f"{name}={list(sizes)}" for name, sizes in dims.items() if sizes or name != "g"]
         names = [f"{name}{i}" for name in "mkj" for i in range(len(dims[name]))]
+        if self.outside:
+            sizes.append(f"outside={self.outside}")
         return f"[{' '.join(sizes)} a={_access_text(self.a, names)} b={_access_text(self.b, names)}]"
 
 
@@ -192,8 +198,11 @@ def variable(number: int, coefficient: int = 1) -> Affine:
     return Affine(((number, coefficient),))
 
 
-def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...], variables: range) -> np.ndarray:
-    """The operand as a dense array over the index variables in `variables` (with `sizes`)."""
+def gather(
+    access: Access, array: np.ndarray, sizes: tuple[int, ...], variables: range, outside: int = 0
+) -> np.ndarray:
+    """The operand as a dense array over the index variables in `variables` (with `sizes`); `outside` where it
+    has no element."""
     grid = np.ogrid[tuple(slice(0, s) for s in sizes)]
     valid: np.ndarray = np.ones((1,) * len(sizes), bool)
     coordinates = []
@@ -206,9 +215,9 @@ def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...], variables:
             at = np.clip(at, 0, max(size - 1, 0))
         coordinates.append(at)
     if array.size == 0:
-        return np.zeros(sizes, array.dtype)
+        return np.full(sizes, outside, array.dtype)
     out = np.broadcast_to(array[tuple(coordinates)], sizes)
-    return np.where(valid, out, array.dtype.type(0))
+    return np.where(valid, out, array.dtype.type(outside))
 
 
 def reference(spec: Contraction, *operands: np.ndarray) -> np.ndarray:
@@ -227,11 +236,24 @@ def product(spec: Contraction, a: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """The meaning of a contraction of one sample, B being a matrix [K, J]."""
     m, k, groups = static(spec.m), static(spec.k), static(spec.groups)
     depth, count = prod(k), prod(groups)
-    of_a = gather(spec.a, a, m + k + groups, range(len(m + k + groups)))
+    words = a.dtype == np.uint8
+    if words:
+        a = np.ascontiguousarray(a).view(np.int32)
+    of_a = gather(spec.a, a, m + k + groups, range(len(m + k + groups)), spec.outside)
     rows = of_a.reshape(-1, depth, count).transpose(2, 0, 1)
     columns = matrix.reshape(depth, count, -1).transpose(1, 0, 2)
-    sums = np.stack([x @ y for x, y in zip(rows, columns)], 1)
+    multiply = product_of_words if words else np.matmul
+    sums = np.stack([multiply(x, y) for x, y in zip(rows, columns)], 1)
     return sums.reshape(static(spec.shape))
+
+
+def product_of_words(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The product of matrices of words [M, K] and [K, J], whose bytes are unsigned and signed, in int32,
+    which wraps. What numpy computes in, float64, is exact for whole numbers below 2^53."""
+    left = np.ascontiguousarray(rows).view(np.uint8).astype(np.float64)
+    signed = np.ascontiguousarray(columns).view(np.int8).reshape(*columns.shape, 4)
+    right = signed.transpose(0, 2, 1).reshape(-1, columns.shape[1]).astype(np.float64)
+    return (left @ right).astype(np.int64).astype(np.int32)
 
 
 def matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -> Contraction:

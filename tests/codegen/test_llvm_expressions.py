@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codegen.compiled import NATIVE, ROW, buffers, mapped, run, same_bits, samples
+from codegen.compiled import NATIVE, ROW, buffers, elementwise, mapped, run, same_bits, samples
 
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
@@ -15,10 +15,12 @@ from kcompile.codegen.loops import (
     Buffer,
     Function,
     N,
+    Var,
     binary,
     bitcast,
     cast,
     const,
+    dot_bytes,
     fma,
     load,
     loop,
@@ -28,6 +30,7 @@ from kcompile.codegen.loops import (
     store,
     unary,
 )
+from kcompile.codegen.loops.evaluate import evaluate
 from kcompile_runtime.layout import ELEMENTS
 
 INTEGERS = tuple(name for name, element in ELEMENTS.items() if element.kind in "iu")
@@ -235,3 +238,25 @@ def test_lanes_of_bools_are_reduced():
         ),
     )
     assert run(function, x, np.zeros(2, bool))[1].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 8, 16, 32])
+@pytest.mark.parametrize("level", ["native", *targets.LEVELS])
+def test_products_of_bytes_are_exact_whatever_the_processor_has(level, lanes):
+    """Also where all products are as large as they can be: sums of 16 bits would overflow."""
+    generator = np.random.default_rng(lanes)
+    a, b, c = generator.integers(-(2**31), 2**31, (3, 64)).astype(np.int32)
+    a[:8], b[:4], b[4:8] = -1, 0x7F7F7F7F, np.int32(-0x7F7F7F80)  # 255 by 127 and by -128, four times
+    left = a.view(np.uint8).reshape(-1, 4).astype(np.int64)
+    right = b.view(np.int8).reshape(-1, 4).astype(np.int64)
+    expected = ((left * right).sum(1) + c).astype(np.int32)
+    target = NATIVE
+    if level != "native":
+        needs = {name[1:] for name in NATIVE.features.split(",") if name.startswith("+")}
+        if not needs.issuperset(targets.named(level).architecture.levels[level]):
+            pytest.skip(f"needs {level}")
+        target = targets.host_as(level)
+    made = elementwise(lambda *words: dot_bytes(*words), ["int32"] * 3, "int32", lanes, target)
+    np.testing.assert_array_equal(made(a, b, c), expected)
+    words = [Var(name, "int32", 64) for name in "abc"]
+    np.testing.assert_array_equal(evaluate(dot_bytes(*words), {"a": a, "b": b, "c": c}), expected)

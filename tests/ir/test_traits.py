@@ -28,7 +28,7 @@ PLAIN = [
     name
     for name in DRAWN
     if OPS[name].kind == "elementwise"
-    and name not in ("bitcast", "cast", "select")
+    and name not in ("bitcast", "cast", "quantize", "select")
     and not name.startswith(("bitwise", "logical", "shift"))
 ]
 

@@ -239,7 +239,7 @@ def _over_depth(
         for r, offset in enumerate(origin.offsets):
             for v, (of_a, of_b) in enumerate(zip(elements_of_a(a + offset), row)):
                 i = r * vectors + v
-                out.store(sums, i, loops.fma(of_a, of_b, loops.load(sums, i), exact=False))
+                out.store(sums, i, loops.multiply_add(of_a, of_b, loops.load(sums, i), exact=False))
 
     def elements_of_a(place: Expr) -> list[Expr]:
         """What a row of the tile has of A, for each of its vectors."""

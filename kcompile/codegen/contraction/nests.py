@@ -557,7 +557,7 @@ def _copy_rows(code: _Code, buffer: Buffer, item: Expr, count: Expr) -> None:
             if multiple(rows.lines.size) % rows.item_lines:
                 ragged = frozenset([m - 2])
         sides = _sides(plan, (*starts, *k), ragged)
-        copy_box(Copy(plan.a, buffer, out), sides, q * plan.read_a.size)
+        copy_box(Copy(plan.a, buffer, out, plan.spec.outside), sides, q * plan.read_a.size)
 
 
 def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> None:
@@ -569,7 +569,8 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
     rest = [loops.const(0)] * (len(plan.spec.k) - len(outer) - 1 + len(plan.spec.j))
     starts = (*[loops.const(0)] * m, *outer, start, *rest)
     ragged: frozenset[int] = frozenset() if even else frozenset([m + depth.cut])
-    copy_box(Copy(plan.a, buffer, code.out), _sides(plan, starts, ragged), loops.const(0))
+    copy = Copy(plan.a, buffer, code.out, plan.spec.outside)
+    copy_box(copy, _sides(plan, starts, ragged), loops.const(0))
 
 
 def _pack_b(

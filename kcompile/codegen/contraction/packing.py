@@ -1,7 +1,8 @@
 """Copies of operands into thread-private memory, in the order in which a contraction reads them.
 
 What enters: a `Source` and the box of its coordinates that a block needs; coordinates may fall
-outside the operand (padding) or between its elements (strided gradients), which reads as zero.
+outside the operand (padding) or between its elements (strided gradients), which reads as zero, or as what
+the contraction says (`Contraction.outside`).
 What leaves: statements, to a `Builder`, that fill a row-major scratch box without guards, so that the
 register tile reads every element at a constant stride. This is the implicit im2col: a convolution's
 block copies each input element once, never once per filter tap.
@@ -40,11 +41,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy in progress: from where, to where, and where its statements go."""
+    """A copy in progress: from where, to where, and where its statements go. outside: what stands for
+    elements that the source has not."""
 
     source: Source
     buffer: Buffer
     out: Builder
+    outside: int = 0
 
 
 def clamp(x: Expr, low: int, high: int) -> Expr:
@@ -52,7 +55,7 @@ def clamp(x: Expr, low: int, high: int) -> Expr:
 
 
 def copy_box(copy: Copy, sides: Sequence[Side], start: Expr) -> None:
-    """Fill the box at `start` of the copy's buffer with the source's elements, zero where none."""
+    """Fill the box at `start` of the copy's buffer with the source's elements, `outside` where none."""
     run = _run_start(copy, sides)
 
     def nest(d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> None:
@@ -100,7 +103,7 @@ def _run_start(copy: Copy, sides: Sequence[Side]) -> int:
 def _run(
     copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None
 ) -> None:
-    """Copy a contiguous run: zeros before the operand's first element, its elements, zeros after."""
+    """Copy a contiguous run: `outside` before the operand's first element, its elements, `outside` after."""
     if d == len(sides):
         _copy_element(copy, index, to, valid)
         return
@@ -124,16 +127,16 @@ def _run(
     first, last, to = out.let(low, "lo"), out.let(high, "hi"), out.let(to, "to")
     element = _element(copy, side, index, width)
 
-    def zero(x: Expr, lanes: int, mask: Expr | None) -> Expr:
-        return loops.broadcast(loops.const(0.0, copy.buffer.dtype), lanes)
+    def none(x: Expr, lanes: int, mask: Expr | None) -> Expr:
+        return loops.broadcast(loops.const(copy.outside, copy.buffer.dtype), lanes)
 
-    fill(copy, to, loops.const(0), first, zero, None)
+    fill(copy, to, loops.const(0), first, none, None)
     fill(copy, to, first, last, element, None)
-    fill(copy, to, last, loops.const(length), zero, None)
+    fill(copy, to, last, loops.const(length), none, None)
 
 
 def _copy_element(copy: Copy, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> None:
-    """Copy one element, or zero where it is not valid."""
+    """Copy one element, or `outside` where it is not valid."""
     value = copy.source.at(index, None)
     if valid is None:
         copy.out.store(copy.buffer, to, value)
@@ -141,7 +144,7 @@ def _copy_element(copy: Copy, index: tuple[Expr, ...], to: Expr, valid: Expr | N
         copy.out.either(
             valid,
             lambda: copy.out.store(copy.buffer, to, value),
-            lambda: copy.out.store(copy.buffer, to, 0.0),
+            lambda: copy.out.store(copy.buffer, to, copy.outside),
         )
 
 

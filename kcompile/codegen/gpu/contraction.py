@@ -265,13 +265,13 @@ class _Code:
         """One result: all threads of the block share the terms of its sum."""
         b, spec = self.b, self.spec
         row, column = b.let(row), b.let(column)
-        ends = self._ends(row, column)
+        ends, none = self._ends(row, column), loops.const(0, self.dtype)
 
         def term(index: tuple[Expr, ...]) -> Expr:
             x, y = (self._element(side, ends[side], index[0], TRUE) for side in (0, 1))
-            return b.mul(x, y)
+            return loops.dot_bytes(x, y, none) if self.dtype == "int32" else b.mul(x, y)
 
-        total = b.reduce("add", [spec.sizes[2]], term, loops.const(0, self.dtype))
+        total = b.reduce("add", [spec.sizes[2]], term, none)
         self._write(total, row, column, loops.binary("eq", THREAD, 0))
 
     def _ends(self, row: Expr, column: Expr) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
@@ -366,8 +366,8 @@ class _Code:
         return out
 
     def _element(self, side: int, outer: tuple[Expr, ...], k: Expr, inside: Expr) -> Expr:
-        """The element of A at (row and group, k) or of B at (k, column); zero where that is not inside, or in
-        the padding."""
+        """The element of A at (row and group, k) or of B at (k, column); zero, or of A `Contraction.outside`,
+        where that is not inside, or in the padding."""
         b, spec = self.b, self.spec
         source, access = self.operands[side], (spec.a, spec.b)[side]
         m, k_dims, j = (len(dims) for dims in (spec.m, spec.k, spec.j))
@@ -386,7 +386,7 @@ class _Code:
         assert source.buffer is not None
         place = source.start + b.flatten(coordinates, source.shape)
         flat = loops.select(valid, place, b.safe(source.buffer))
-        return loops.select(valid, loops.load(source.buffer, flat), 0.0)
+        return loops.select(valid, loops.load(source.buffer, flat), 0 if side else spec.outside)
 
     # ---- sums
 
@@ -411,7 +411,7 @@ class _Code:
         for i, x in enumerate(left):
             for j, y in enumerate(right):
                 number = i * self.tile.columns + j
-                total = loops.fma(x, y, loops.load(self.sums, number))
+                total = loops.multiply_add(x, y, loops.load(self.sums, number))
                 self.b.store(self.sums, number, total)
 
     def _finish(self, top: Expr, left: Expr) -> None:

@@ -14,7 +14,7 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.domain import is_column, is_row
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.types import Shape, TensorType, numel
+from kcompile.ir.types import Shape, TensorType, numel, static
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,19 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
     spec = anchor.attrs["spec"]
     flat = _flatten(body, anchor)
     inputs, outputs = parameters(body)
+    numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
+    for v in anchor.inputs:
+        if body.type(v).dtype == "uint8":  # bytes are read in words
+            inputs[numbers[v.node]] = replace(inputs[numbers[v.node]], dtype="int32")
     b = Builder(target, target.lanes(anchor.types[0].dtype))
     inliner = Inliner(flat, inputs, b, pure=True)
-    numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
 
     def source(slot: int) -> Source:
         value = anchor.inputs[slot]
         buffer = inputs[numbers[value.node]]
         shape = body.type(value).shape
+        if buffer.dtype != body.type(value).dtype:
+            shape = (*shape[:-1], static(shape[-1:])[0] // 4)
 
         def at(index: Index, mask: Expr | None) -> Expr:
             return loops.load(buffer, b.flatten(index, shape), mask)

@@ -297,6 +297,48 @@ def _to_odd(b: Block, s: str, error: str, lanes: int) -> str:
     return b.op(f"bitcast {bits} {chosen} to {kind}")
 
 
+def _dot_bytes(b: Block, e: loops.DotBytes) -> Value:
+    """By the instruction for it; else in halves of words, as pairs of products of 16 bits, which are exact
+    (products of bytes added in 16 bits are not); else byte by byte."""
+    x, y, z = b.operand(e.a), b.operand(e.b), b.operand(e.c)
+    kind, bits = type_name("int32", e.lanes), 32 * e.lanes
+    whole = b.target.vector_bits == bits
+    if b.target.byte_dots and whole:
+        narrow = type_name("int8", 4 * e.lanes)
+        x, y = (b.op(f"bitcast {kind} {v} to {narrow}") for v in (x, y))
+        text = f"call {kind} @llvm.x86.avx512.vpdpbusd.{bits}({kind} {z}, {narrow} {x}, {narrow} {y})"
+        return typed(b.op(text), "int32", e.lanes)
+    pairs = b.target.architecture.dots.get(bits) if whole else None
+    if pairs is None:
+        for i in range(4):
+            of_x = _bits_of(b, "lshr", x, 8 * i, 24, e.lanes)
+            of_y = _bits_of(b, "ashr", y, 8 * i, 24, e.lanes)
+            z = b.op(f"add {kind} {z}, {b.op(f'mul {kind} {of_x}, {of_y}')}")
+        return typed(z, "int32", e.lanes)
+    half = type_name("int16", 2 * e.lanes)
+
+    def halves(v: str, shift: str) -> list[str]:
+        """The lower and the upper bytes of each half of a word, in 16 bits."""
+        v = b.op(f"bitcast {kind} {v} to {half}")
+        eight = splat("8", "int16", 2 * e.lanes)
+        return [
+            b.op(f"{shift} {half} {b.op(f'shl {half} {v}, {eight}')}, {eight}"),
+            b.op(f"{shift} {half} {v}, {eight}"),
+        ]
+
+    for left, right in zip(halves(x, "lshr"), halves(y, "ashr")):
+        z = b.op(f"add {kind} {z}, {b.op(f'call {kind} @llvm.{pairs}({half} {left}, {half} {right})')}")
+    return typed(z, "int32", e.lanes)
+
+
+def _bits_of(b: Block, shift: str, x: str, first: int, above: int, lanes: int) -> str:
+    """The bits of an int32 from `first` on, without those that are `above` more than it has, shifted down."""
+    kind = type_name("int32", lanes)
+    if above > first:
+        x = b.op(f"shl {kind} {x}, {splat(str(above - first), 'int32', lanes)}")
+    return b.op(f"{shift} {kind} {x}, {splat(str(above), 'int32', lanes)}")
+
+
 def _select(b: Block, e: loops.Select) -> Value:
     condition = b.operand(e.condition)
     if condition in ALL_ON:
@@ -375,6 +417,7 @@ EMITTERS: Emitters = {
     loops.Binary: _binary,
     loops.Unary: _unary,
     loops.Fma: _fma,
+    loops.DotBytes: _dot_bytes,
     loops.Select: _select,
     loops.Cast: _cast,
     loops.Load: load,

@@ -27,6 +27,7 @@ from kcompile.codegen.loops.language import Broadcast as Broadcast
 from kcompile.codegen.loops.language import Buffer as Buffer
 from kcompile.codegen.loops.language import Cast as Cast
 from kcompile.codegen.loops.language import Const as Const
+from kcompile.codegen.loops.language import DotBytes as DotBytes
 from kcompile.codegen.loops.language import Expr as Expr
 from kcompile.codegen.loops.language import Fma as Fma
 from kcompile.codegen.loops.language import For as For
@@ -51,11 +52,13 @@ from kcompile.codegen.loops.language import broadcast as broadcast
 from kcompile.codegen.loops.language import cast as cast
 from kcompile.codegen.loops.language import children as children
 from kcompile.codegen.loops.language import const as const
+from kcompile.codegen.loops.language import dot_bytes as dot_bytes
 from kcompile.codegen.loops.language import fma as fma
 from kcompile.codegen.loops.language import let as let
 from kcompile.codegen.loops.language import load as load
 from kcompile.codegen.loops.language import loop as loop
 from kcompile.codegen.loops.language import map_children as map_children
+from kcompile.codegen.loops.language import multiply_add as multiply_add
 from kcompile.codegen.loops.language import ramp as ramp
 from kcompile.codegen.loops.language import reduce_lanes as reduce_lanes
 from kcompile.codegen.loops.language import select as select

@@ -121,6 +121,8 @@ def _of_parts(e: Expr, *parts: Array) -> Array:
         return _binary(e.op, parts[0], parts[1], e.a.dtype)
     if isinstance(e, loops.Fma):
         return fused(*parts)
+    if isinstance(e, loops.DotBytes):
+        return dot_bytes(*parts)
     if isinstance(e, loops.Select):
         return np.where(*parts)
     a = np.asarray(parts[0])
@@ -185,6 +187,16 @@ def fused(a: Array, b: Array, c: Array) -> np.ndarray:
     """
     with np.errstate(all="ignore"):
         return _fused(*(np.asarray(x) for x in (a, b, c)))
+
+
+def dot_bytes(a: Array, b: Array, c: Array) -> np.ndarray:
+    """`c` plus the products of the unsigned bytes of a with the signed bytes of b; see `DotBytes`."""
+    a, b, c = (np.asarray(x, np.int32) for x in (a, b, c))
+    for i in range(4):
+        of_a = (a >> np.int32(8 * i)) & np.int32(255)
+        of_b = (b << np.int32(24 - 8 * i)) >> np.int32(24)
+        c = c + of_a * of_b
+    return np.asarray(c, np.int32)
 
 
 def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

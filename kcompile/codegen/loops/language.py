@@ -151,6 +151,18 @@ class Fma(Expr):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class DotBytes(Expr):
+    """`c` plus the sum of the four products of the unsigned bytes of `a` with the signed bytes of `b`, all
+    int32, lane by lane: exact, but that sums wrap."""
+
+    a: Expr
+    b: Expr
+    c: Expr
+    lanes: int
+    dtype: str = field(default="int32", init=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Select(Expr):
     """`condition ? a : b`, lane by lane; both sides are evaluated."""
 
@@ -214,7 +226,7 @@ class ReduceLanes(Expr):
     lanes: int = field(default=1, init=False)
 
 
-EXPRESSIONS = (Const, Var, Binary, Unary, Fma, Select, Cast, Load, Ramp, Broadcast, ReduceLanes)
+EXPRESSIONS = (Const, Var, Binary, Unary, Fma, DotBytes, Select, Cast, Load, Ramp, Broadcast, ReduceLanes)
 Operand = Union[Expr, int, float, bool]
 
 # ---------------------------------------------------------------- statements
@@ -358,6 +370,18 @@ def fma(a: Expr, b: Operand, c: Operand, exact: bool = True) -> Expr:
     b, c = wrap(b, a.dtype), wrap(c, a.dtype)
     lanes = max(a.lanes, b.lanes, c.lanes)
     return Fma(broadcast(a, lanes), broadcast(b, lanes), broadcast(c, lanes), a.dtype, lanes, exact)
+
+
+def dot_bytes(a: Expr, b: Expr, c: Expr) -> Expr:
+    if {a.dtype, b.dtype, c.dtype} != {"int32"}:
+        raise TypeError(f"words of four bytes are int32. Received: {a.dtype}, {b.dtype}, {c.dtype}")
+    lanes = max(a.lanes, b.lanes, c.lanes)
+    return DotBytes(broadcast(a, lanes), broadcast(b, lanes), broadcast(c, lanes), lanes)
+
+
+def multiply_add(a: Expr, b: Expr, c: Expr, exact: bool = True) -> Expr:
+    """A term of a contraction added to its sum: `fma`, or of words `dot_bytes`."""
+    return dot_bytes(a, b, c) if c.dtype == "int32" else fma(a, b, c, exact)
 
 
 def select(condition: Expr, a: Operand, b: Operand) -> Expr:

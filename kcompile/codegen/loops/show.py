@@ -74,9 +74,13 @@ def _expression(e: Expr, parts: list[str]) -> str:
         return f"{parts[0]}..x{e.lanes}" + (f":{e.stride}" if e.stride != 1 else "")
     if isinstance(e, loops.Broadcast):
         return parts[0]
-    name = {loops.Unary: "", loops.ReduceLanes: "reduce_lanes_", loops.Fma: "fma", loops.Select: "select"}[
-        type(e)
-    ]
+    name = {
+        loops.Unary: "",
+        loops.ReduceLanes: "reduce_lanes_",
+        loops.Fma: "fma",
+        loops.DotBytes: "dot_bytes",
+        loops.Select: "select",
+    }[type(e)]
     return f"{name}{getattr(e, 'op', '')}({', '.join(parts)})"
 
 

@@ -15,6 +15,7 @@ from kcompile.ir.ops import group as group
 from kcompile.ir.ops import linalg as _linalg
 from kcompile.ir.ops import movement as _movement
 from kcompile.ir.ops import order as _order
+from kcompile.ir.ops import quantized as _quantized
 from kcompile.ir.ops import random as _random
 from kcompile.ir.ops import reduction as _reduction
 from kcompile.ir.ops import scan as scan
@@ -31,6 +32,7 @@ from kcompile.ir.ops.gather import *
 from kcompile.ir.ops.linalg import *
 from kcompile.ir.ops.movement import *
 from kcompile.ir.ops.order import *
+from kcompile.ir.ops.quantized import *
 from kcompile.ir.ops.random import *
 from kcompile.ir.ops.reduction import *
 from kcompile.ir.ops.special import *
@@ -48,6 +50,7 @@ __all__ += _gather.__all__
 __all__ += _linalg.__all__
 __all__ += _movement.__all__
 __all__ += _order.__all__
+__all__ += _quantized.__all__
 __all__ += _random.__all__
 __all__ += _reduction.__all__
 __all__ += _special.__all__

@@ -512,7 +512,7 @@ register(
     Op(
         "contract",
         "contraction",
-        lambda a, b, spec, panels: a.with_shape(spec.shape),
+        lambda a, b, spec, panels: TensorType(spec.shape, "int32" if a.dtype == "uint8" else a.dtype),
         _contract_meaning,
         contraction=lambda a, b, spec, panels: spec,
         tolerance=1e-5,

@@ -1,0 +1,167 @@
+"""Whole numbers of 8 bits in place of floats: `quantize`, and the contraction of such numbers.
+
+    q = clip(round(x * rate) + zero, 0, 255)     unsigned, `rate` steps to one; x is about (q - zero) / rate
+
+Halves are rounded to the even neighbour. Weights are signed bytes, packed by `pack_words` so that four
+neighbouring channels are one int32: a word, what processors multiply and add at once. Sums are of 32 bits
+and exact (the maps: `ir.contraction`), so every target has the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.contraction import Contraction
+from kcompile.ir.contraction import product as product_of_maps
+from kcompile.ir.elements import Element, Elements
+from kcompile.ir.op import Case, Draw, Op, register
+from kcompile.ir.ops.contraction import Pads, conv_maps, same_padding
+from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.types import Batch, TensorType, static
+
+__all__ = ["conv_bytes", "quantize"]
+
+WORD = 4  # bytes in a word
+LEVELS = 255  # the largest unsigned byte
+MOST_DEPTH = (2**31 - 1) // (LEVELS * 127)  # products of bytes that a sum of 32 bits holds
+_MAGIC = 1.5 * 2.0**23  # a float of at most 2^22 plus this one is rounded, and stands in its lower bits
+
+
+# ---------------------------------------------------------------- floats to bytes
+
+
+def _infer_quantize(x: TensorType, rate: float, zero: int) -> TensorType:
+    if x.dtype != "float32":
+        raise TypeError(f"quantize: expected float32. Received: {x}")
+    return x.with_dtype("uint8")
+
+
+def _quantize_meaning(x: np.ndarray, rate: float, zero: int) -> np.ndarray:
+    steps = x * x.dtype.type(rate)
+    low, high = (x.dtype.type(v) for v in (-zero, LEVELS - zero))
+    steps = np.where(steps > low, steps, low)
+    steps = np.where(steps < high, steps, high)
+    made: np.ndarray = (np.rint(steps) + zero).astype(np.uint8)
+    return made
+
+
+def _quantize_element(b: Elements, x: Element, rate: float, zero: int) -> Element:
+    """NaN fails the first comparison, and so is the lowest level."""
+    steps = b.mul(x, b.const(rate, x.dtype))
+    low, high = (b.const(v, x.dtype) for v in (-zero, LEVELS - zero))
+    steps = b.select(b.greater(steps, low), steps, low)
+    steps = b.select(b.less(steps, high), steps, high)
+    whole = b.bitcast(b.add(steps, b.const(_MAGIC, x.dtype)), "int32")
+    return b.cast(b.add(whole, b.const(zero, "int32")), "uint8")
+
+
+register(
+    Op(
+        "quantize",
+        "elementwise",
+        _infer_quantize,
+        _quantize_meaning,
+        scalar=_quantize_element,
+        exact=True,
+        cases=lambda draw: Case(
+            (TensorType(draw.shape()),), {"rate": 2.0 * draw.integer(1, 90), "zero": draw.integer(0, 255)}
+        ),
+    )
+)
+
+
+def quantize(x: Tensor, rate: float, zero: int) -> Tensor:
+    """float32 as uint8, see the module; NaN is 0. rate: a float32, as Python has it. zero: the byte that 0.0
+    is, of 0 to 255."""
+    return emit("quantize", [x], rate=rate, zero=zero)
+
+
+# ---------------------------------------------------------------- products
+
+
+def pack_words(weights: np.ndarray) -> np.ndarray:
+    """Signed bytes [..., channels, columns] in words, int32 [..., channels / 4, columns]: the byte of the
+    first of four channels is the lowest. Zeros follow channels that do not fill a word."""
+    *taps, channels, columns = weights.shape
+    count = -(-channels // WORD)
+    padded = np.zeros((*taps, count * WORD, columns), np.int8)
+    padded[..., :channels, :] = weights
+    split = padded.reshape(*taps, count, WORD, columns)
+    return np.ascontiguousarray(np.moveaxis(split, -2, -1)).view("<i4")[..., 0].astype(np.int32)
+
+
+def _maps(
+    x: TensorType,
+    w: TensorType,
+    strides: tuple[int, ...],
+    padding: Pads,
+    dilation: tuple[int, ...],
+    outside: int,
+) -> Contraction:
+    """The maps of a convolution of words."""
+    (channels,) = static(x.shape[-1:])
+    if channels % WORD:
+        raise ValueError(f"conv_bytes: expected channels in words of {WORD}. Received: {x}")
+    made = conv_maps(x.with_shape((*x.shape[:-1], channels // WORD)), w, strides, padding, dilation)
+    byte = np.full(WORD, outside, np.uint8)
+    return Contraction(made.m, made.k, made.j, made.a, made.b, outside=int(byte.view("<i4")[0]))
+
+
+def _infer_conv(x: TensorType, w: TensorType, **attrs: Any) -> TensorType:
+    if (x.dtype, w.dtype) != ("uint8", "int32"):
+        raise TypeError(f"conv_bytes: expected uint8, and words of int32. Received: {x}, {w}")
+    return TensorType(_maps(x, w, **attrs).shape, "int32")
+
+
+def _conv_meaning(x: np.ndarray, w: np.ndarray, **attrs: Any) -> np.ndarray:
+    spec = _maps(TensorType(x.shape, "uint8"), TensorType(w.shape, "int32"), **attrs)
+    return product_of_maps(spec, x, w.reshape(-1, w.shape[-1]))
+
+
+def _conv_case(draw: Draw) -> Case:
+    rank = draw.integer(0, 2)
+    taps = tuple(draw.integer(1, 3) for _ in range(rank))
+    strides = tuple(draw.integer(1, 2) for _ in range(rank))
+    dilation = tuple(1 if s > 1 else draw.integer(1, 2) for s in strides)
+    sizes = tuple((t - 1) * d + draw.integer(1, 6) for t, d in zip(taps, dilation))
+    same = draw.choice((True, False))
+    padding = tuple(same_padding(*a) if same else (0, 0) for a in zip(sizes, taps, strides, dilation))
+    words, columns = draw.integer(1, 6), draw.choice((1, 3, 16, 40))
+    return Case(
+        (TensorType((Batch(), *sizes, WORD * words), "uint8"), TensorType((*taps, words, columns), "int32")),
+        {"strides": strides, "padding": padding, "dilation": dilation, "outside": draw.choice((0, 255, 128))},
+        low=(0.0, -(2.0**31)),
+        high=(256.0, 2.0**31),
+    )
+
+
+register(
+    Op(
+        "conv_bytes",
+        "contraction",
+        _infer_conv,
+        _conv_meaning,
+        contraction=_maps,
+        cases=_conv_case,
+        expensive=True,
+    )
+)
+
+
+def conv_bytes(
+    x: Tensor, w: Tensor, strides: Sequence[int], padding: Pads, dilation: Sequence[int], outside: int
+) -> Tensor:
+    """The convolution of bytes x, uint8 [batch, spatial..., channels], by words w, int32 [spatial...,
+    channels / 4, out] (`pack_words`): int32 sums. Without spatial dims it is a product of matrices. outside:
+    the byte that x has where there is padding."""
+    return emit(
+        "conv_bytes",
+        [x, w],
+        strides=tuple(strides),
+        padding=tuple(padding),
+        dilation=tuple(dilation),
+        outside=outside,
+    )
