@@ -15,18 +15,18 @@ from kcompile.version import __version__
 
 if TYPE_CHECKING:
     from kcompile.files import load as load
+    from kcompile.function_code import compile_jax as compile_jax
+    from kcompile.function_code import compile_trace as compile_trace
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
-    from kcompile.model import compile_jax as compile_jax
-    from kcompile.model import compile_trace as compile_trace
     from kcompile.model import export as export
 
 
 _HOMES = {
     "attach_engine": "kcompile.model",
     "compile": "kcompile.model",
-    "compile_jax": "kcompile.model",
-    "compile_trace": "kcompile.model",
+    "compile_jax": "kcompile.function_code",
+    "compile_trace": "kcompile.function_code",
     "export": "kcompile.model",
     "CompiledModel": "kcompile.model",
     "load": "kcompile.files",

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kcompile.stages import ENTRIES, STAGES
+from kcompile.stages import ENTRIES, PRECISIONS, STAGES
 from kcompile_runtime.debug import debug_level
 from kcompile_runtime.texts import printable, printable_lines
 
@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add_model(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.so")
     command.add_argument("--target", default="native", help="default: %(default)s")
+    add_precision(command)
     add_lengths(command)
     command.set_defaults(run=build)
 
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="Y.npy",
         help="write predictions here, do not print them; once for each output",
     )
+    add_precision(command)
     command.set_defaults(run=predict)
 
     command = commands.add_parser(
@@ -101,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model(command)
     add_input(command, required=False)
+    add_precision(command)
     command.set_defaults(run=verify)
 
     command = commands.add_parser("show", help="print the model as a stage of the compiler sees it")
@@ -113,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--after", metavar="PASS", help="the graph after this pass (a wrong name lists the passes)"
     )
+    add_precision(command)
     add_lengths(command)
     command.set_defaults(run=show)
 
@@ -132,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print all that was measured as JSON")
     command.add_argument("--trace", type=Path, metavar="FILE", help="write a trace for Chrome or Perfetto")
     command.add_argument("--html", type=Path, metavar="FILE", help="write a page with a roofline picture")
+    add_precision(command)
     add_lengths(command)
     command.set_defaults(run=bench)
 
@@ -154,6 +159,15 @@ def add_model(command: argparse.ArgumentParser, text: str = "a model file") -> N
         action="store_true",
         help="read HDF5 in a process of its own, with limits of time and memory: for "
         "files that you have no reason to trust",
+    )
+
+
+def add_precision(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="in which matrix products and convolutions multiply (default: %(default)s)",
     )
 
 
@@ -209,10 +223,8 @@ def build(arguments: argparse.Namespace) -> int:
             f"a name that ends in .wasm goes with --target wasm32. Received: "
             f"{arguments.output}, --target {arguments.target}"
         )
-    model = load_model(arguments)
-    kcompile.export(
-        kcompile.compile(model), str(arguments.output), target=arguments.target, lengths=arguments.lengths
-    )
+    compiled = compile_model(arguments)
+    kcompile.export(compiled, str(arguments.output), target=arguments.target, lengths=arguments.lengths)
     size = arguments.output.stat().st_size
     print(f"wrote {arguments.output} ({size:,} bytes) and {arguments.output.with_suffix('.h')}")
     return OK
@@ -221,16 +233,16 @@ def build(arguments: argparse.Namespace) -> int:
 def predict(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    import kcompile
-
     inputs = [read_array(path) for path in arguments.input]
     x = inputs[0] if len(inputs) == 1 else inputs
     if is_artifact(arguments):
         import kcompile_runtime
 
+        if arguments.precision != "float32":
+            raise ValueError(f"{arguments.model} was built in its precision: leave out --precision")
         result = kcompile_runtime.load(str(arguments.model)).predict(x)
     else:
-        result = kcompile.compile(load_model(arguments)).predict(x)
+        result = compile_model(arguments).predict(x)
     outputs = result if isinstance(result, (list, tuple)) else [result]
     if arguments.output is None:
         for output in outputs:
@@ -249,20 +261,19 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    import kcompile
-
     inputs = [read_array(path) for path in arguments.input or ()]
     x = None if not inputs else inputs[0] if len(inputs) == 1 else inputs
-    report = kcompile.compile(load_model(arguments)).verify(x)
+    compiled = compile_model(arguments)
+    report = compiled.verify(x)
     print(report.text())
+    if arguments.precision != "float32":
+        print(compiled.accuracy(x).text())
     return OK if report.ok else CHECK_FAILED
 
 
 def show(arguments: argparse.Namespace) -> int:
-    import kcompile
-
     stage = arguments.stage or ("passes" if arguments.after else "graph")
-    compiled = kcompile.compile(load_model(arguments))
+    compiled = compile_model(arguments)
     print(compiled.show(stage, arguments.entry, arguments.lengths, arguments.target, arguments.after))
     return OK
 
@@ -270,10 +281,9 @@ def show(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     import json
 
-    import kcompile
     from kcompile.profile_page import html
 
-    compiled = kcompile.compile(load_model(arguments), threads=arguments.threads)
+    compiled = compile_model(arguments, threads=arguments.threads)
     profile = compiled.profile(
         entry=arguments.entry, batch=arguments.batch, rounds=arguments.rounds, lengths=arguments.lengths
     )
@@ -281,6 +291,8 @@ def bench(arguments: argparse.Namespace) -> int:
         print(json.dumps(profile.as_dict(), indent=1))
     else:
         print(profile.text(arguments.top, arguments.layers))
+        if arguments.precision != "float32" and not compiled.model.varies:
+            print(compiled.accuracy().text())
     for path, text in (
         (arguments.trace, lambda: json.dumps(profile.trace())),
         (arguments.html, lambda: html(profile)),
@@ -365,6 +377,12 @@ def load_model(arguments: argparse.Namespace):
         raise FileNotFoundError(f"no such model file: {path}")
     weights = None if arguments.weights is None else str(arguments.weights)
     return kcompile.load(str(path), weights, isolated=arguments.isolated)
+
+
+def compile_model(arguments: argparse.Namespace, **options):
+    import kcompile
+
+    return kcompile.compile(load_model(arguments), precision=arguments.precision, **options)
 
 
 def read_array(path: Path):

@@ -7,6 +7,7 @@ against, and with which everything works where there is no native code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import check_rows
+from kcompile.ir.precision import in_precision
 from kcompile.keras import graphs
 from kcompile.keras.lengths import Lengths, LruCache, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
@@ -22,20 +24,26 @@ from kcompile_runtime.loop import Runner, one_by_one
 
 
 class InterpreterEngine:
-    """precision: "float32", or "float64" to compute in it; variables keep their own dtype."""
+    """precision: "float32", "bfloat16" for float32 whose contractions multiply in bfloat16 (see
+    `kcompile.ir.precision`), or "float64" to compute in it; variables keep their own dtype."""
 
     quick = quick_list = None
 
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
-        self.precision = precision
+        self.rule = "bfloat16" if precision == "bfloat16" else "float32"
+        self.precision = "float32" if precision == "bfloat16" else precision
         self._graphs: LruCache[Traced] = LruCache(lambda traced: graph_bytes(traced.graph))
 
     def traced(self, entry: str, lengths: Any = None) -> Traced:
         """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave
         unknown."""
         key = (graphs.checked_entry(entry), checked_lengths(self.model, lengths, entry))
-        return self._graphs.get(key) or self._graphs.put(key, graphs.trace(self.model, entry, key[1]))
+        return self._graphs.get(key) or self._graphs.put(key, self._trace(*key))
+
+    def _trace(self, entry: str, lengths: Any) -> Traced:
+        traced = graphs.trace(self.model, entry, lengths)
+        return replace(traced, graph=in_precision(traced.graph, self.rule))
 
     def graph(self, entry: str, lengths: Any = None) -> Graph:
         """The graph alone."""

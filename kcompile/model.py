@@ -6,9 +6,11 @@ Native code for an entry ("predict", "test", "train") is made when it is first n
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +26,15 @@ from kcompile.ir.types import bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.engines import CALLED
 from kcompile.keras.lengths import lengths_of
-from kcompile.keras.tracing import Traced
 from kcompile.native import (
     CudaEngine,
-    Made,
     NativeEngine,
     Verification,
     VerificationError,
     bytes_of,
-    load_program,
     without_updates,
 )
-from kcompile.stages import STAGES
+from kcompile.stages import PRECISIONS, STAGES
 from kcompile_runtime import Program
 from kcompile_runtime.checks import check_count, check_number, check_path
 from kcompile_runtime.cuda_driver import Driver, connect
@@ -43,10 +42,13 @@ from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.threads import check_threads
 
 if TYPE_CHECKING:
+    from kcompile.accuracy import Accuracy
     from kcompile.codegen.binary.exported import Draws, Sample
     from kcompile.profiling import Profile
 
-__all__ = ["CompiledModel", "VerificationError", "compile", "compile_jax", "compile_trace", "export"]
+_log = logging.getLogger("kcompile")
+
+__all__ = ["CompiledModel", "VerificationError", "compile", "export"]
 
 
 class CompiledModel:
@@ -76,6 +78,7 @@ class CompiledModel:
             engine.threads,
             engine.verify,
             engine.memory_limit,
+            engine.precision,
         )
 
     def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
@@ -134,15 +137,19 @@ class CompiledModel:
         """Compare compiled code and interpreter, on x or on random input: layer by layer, and the program
         that predicts, as it is now. Raises InputError without x for a model whose inputs leave sizes
         unknown."""
+        return self.engine.check(self._given_or_random("verify", x)[0])
+
+    def _given_or_random(self, method: str, x: Any) -> tuple[list[np.ndarray], Any]:
+        """Inputs of predict as its graph takes them, those given or random ones, and their lengths."""
         if x is None and self.model.varies:
-            raise InputError(describe("verify", "x, as sizes of the model's inputs are unknown", "none"))
+            raise InputError(describe(method, "x, as sizes of the model's inputs are unknown", "none"))
         self.follow_live()
         given = None if x is None else self.model.standardize_inputs(x)
         lengths = None if given is None else lengths_of(self.model, given) or None
         graph = self.engine.graph("predict", lengths)
         if given is None:
             given = self._random_inputs(graph, self.model.batch_size or 4)
-        return self.engine.check(given)
+        return given, lengths
 
     def profile(
         self,
@@ -179,7 +186,22 @@ class CompiledModel:
         else:
             arrays, n, lengths = self.model.trainer.one_batch(chosen, x, y, sample_weight)
         made, state = self.engine.compiled(chosen, lengths), self.engine.traced(chosen, lengths).state
-        return profile(made, self.model.name, state, n, arrays, self.engine.thread_count, rounds)
+        measured = profile(made, self.model.name, state, n, arrays, self.engine.thread_count, rounds)
+        return replace(measured, precision=self.engine.precision)
+
+    def accuracy(self, x: Any = None) -> Accuracy:
+        """How far predictions in this precision are from those in float32, on x or on random input: their
+        largest and mean difference for each output, and how many rows have the same class. Raises InputError
+        without x for a model whose inputs leave sizes unknown."""
+        from kcompile.accuracy import accuracy
+
+        engine = self.engine
+        given, lengths = self._given_or_random("accuracy", x)
+        if engine.target.is_gpu:
+            raise UnsupportedError("accuracy: a graphics processor computes in float32 alone")
+        float32 = NativeEngine(self.model, engine.target, engine.threads, False)
+        names = list(engine.graph("predict", lengths).outputs)
+        return accuracy(engine.precision, names, engine.predictions(given), float32.predictions(given))
 
     def planned_memory(self, batch: int = 32, entry: str = "train", lengths: Any = None) -> int:
         """Bytes that a call of an entry ("predict", "test" or "train") takes for a batch of so many samples,
@@ -275,9 +297,16 @@ class CompiledModel:
 
 
 def _compile_again(
-    model: Any, target: str, threads: int | None, verify: bool, memory_limit: int | None = None
+    model: Any,
+    target: str,
+    threads: int | None,
+    verify: bool,
+    memory_limit: int | None = None,
+    precision: str = "float32",
 ) -> CompiledModel:
-    return compile(model, target=target, threads=threads, verify=verify, memory_limit=memory_limit)
+    return compile(
+        model, target=target, threads=threads, verify=verify, memory_limit=memory_limit, precision=precision
+    )
 
 
 def _pictures(graphs: Sequence[Graph]) -> str:
@@ -308,6 +337,7 @@ def compile(
     custom_objects: Mapping[str, Any] | None = None,
     examples: Any = None,
     memory_limit: int | None = None,
+    precision: str = "float32",
 ) -> CompiledModel:
     """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
 
@@ -321,10 +351,13 @@ def compile(
     `VerificationError` naming the first layer that differs. memory_limit: bytes that a training step may take
     (`CompiledModel.planned_memory` says how many it takes): where it would take more, values of the forward
     pass are computed again in the backward pass, with the same bits; what is planned is told on stderr before
-    the first step, and a batch that cannot keep the limit raises InputError. examples: of a live model, data
-    such as it takes: an array, or a structure of arrays (a tuple: several arguments); it is then traced, for
-    inputs of their dtypes and shapes but for the batch. Raises UnsupportedError listing everything of the
-    model that cannot be compiled, DeviceError saying what "cuda" needs and does not find.
+    the first step, and a batch that cannot keep the limit raises InputError. precision: "float32", or
+    "bfloat16" to round the operands of matrix products and convolutions, of their gradients too, to bfloat16;
+    sums, weights and all else are of float32 (docs/design/numerics.md, `CompiledModel.accuracy`). examples:
+    of a live model, data such as it takes: an array, or a structure of arrays (a tuple: several arguments);
+    it is then traced, for inputs of their dtypes and shapes but for the batch. Raises UnsupportedError
+    listing everything of the model that cannot be compiled, DeviceError saying what "cuda" needs and does not
+    find.
     """
     if not isinstance(target, str) or target not in ("native", "cuda", *targets.LEVELS):
         raise InputError(
@@ -339,6 +372,11 @@ def compile(
         memory_limit = check_count("compile: memory_limit", memory_limit)
         if target == "cuda":
             raise InputError(describe("compile: memory_limit", "None for target 'cuda'", repr(memory_limit)))
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        allowed = "one of " + ", ".join(map(repr, PRECISIONS))
+        raise InputError(describe("compile: precision", allowed, repr(precision)))
+    if target == "cuda" and precision != "float32":
+        raise InputError(describe("compile: precision", "'float32' for target 'cuda'", repr(precision)))
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
     threads = check_threads("compile: threads", threads)
@@ -359,6 +397,8 @@ def compile(
                 "A model that exists already holds the objects themselves",
             )
         )
+    if precision != "float32":
+        _tell_of_slow_dots(processor or targets.native())
     twin = None
     if isinstance(model, (str, os.PathLike)):
         from kcompile.files import load
@@ -371,7 +411,23 @@ def compile(
 
         twin = Twin(model, examples)
         model = twin.model
-    return CompiledModel(model, attach_engine(model, driver, threads, verify, processor, memory_limit), twin)
+    engine = attach_engine(model, driver, threads, verify, processor, memory_limit, precision)
+    return CompiledModel(model, engine, twin)
+
+
+_told: set[str] = set()
+
+
+def _tell_of_slow_dots(processor: targets.Target) -> None:
+    """Log, once for each kind of processor, that one without the instructions is no faster in bfloat16."""
+    if processor.bfloat16_dots or processor.cpu in _told:
+        return
+    _told.add(processor.cpu)
+    _log.warning(
+        "precision='bfloat16': %s has no bfloat16 dot products (AVX512_BF16), so that it computes the same "
+        "numbers by float32, no faster than with precision='float32'",
+        processor.cpu,
+    )
 
 
 def attach_engine(
@@ -381,64 +437,18 @@ def attach_engine(
     verify: bool = False,
     processor: targets.Target | None = None,
     memory_limit: int | None = None,
+    precision: str = "float32",
 ) -> NativeEngine:
     """An engine of native code for a model of `kcompile.keras`, on which its methods run from now on: of this
     machine (of what `processor` says, by default `targets.native`), or of a device. A model that was not
     compiled gets one when it is first trained or used."""
     engine = (
-        NativeEngine(model, processor or targets.native(), threads, verify, memory_limit)
+        NativeEngine(model, processor or targets.native(), threads, verify, memory_limit, precision)
         if driver is None
         else CudaEngine(model, driver, verify)
     )
     model.use_engine(engine)
     return engine
-
-
-def compile_trace(traced: Traced) -> TraceCode:
-    """A traced graph (K.function's) as a function of the number of samples and the inputs' arrays.
-    Weights are read, and updated, in the variables' own arrays."""
-    made = compiler.compile_graph(traced.graph, "function", targets.native(), frozen=False)
-    program, code = load_program(made, traced.captured), sum(map(len, made.bundle.objects))
-    made.forget_stages()
-    return TraceCode(made, traced, program, code)
-
-
-class TraceCode(Made):
-    """See `compile_trace`."""
-
-    def __call__(self, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        results: list[np.ndarray] = self.program.run("function", n, inputs)
-        return results
-
-
-def compile_jax(function: Callable[..., Any], example_arguments: Sequence[Any]) -> JaxCode:
-    """Compile a function that computes by JAX, for arguments of the shapes and dtypes of the examples.
-
-    function: any that JAX can trace. example_arguments: its arguments, arrays in lists, tuples, dicts or
-    other structures that JAX knows. Gives a function from such arguments to numpy arrays in the structure of
-    the results. Needs the package `jax` (extra `jax`), to trace; nothing computes by it. Raises
-    UnsupportedError, which names the primitive and its line, for what is not supported (docs/jax.md lists
-    what is).
-    """
-    from kcompile.jaxpr.functions import FunctionGraph
-
-    return JaxCode(FunctionGraph(function, example_arguments, getattr(function, "__name__", "function")))
-
-
-class JaxCode:
-    """See `compile_jax`. graph: the IR of the function."""
-
-    def __init__(self, made: Any) -> None:
-        self._made, self._code = made, compile_trace(made.traced)
-
-    @property
-    def graph(self) -> Graph:
-        graph: Graph = self._made.traced.graph
-        return graph
-
-    def __call__(self, *arguments: Any) -> Any:
-        """The results for arguments like the examples. Raises InputError for other structures or shapes."""
-        return self._made.results(self._code(1, self._made.arrays(arguments)))
 
 
 def _text(made: Compiled, stage: str, after: str | None) -> str:
@@ -523,7 +533,7 @@ def export(
         tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
         _prepared(simulated, program),
         [state[name] for name in made.variables],
-        _sample(graph, program, batch or 2),
+        _sample(graph, program, batch or 2, _SELF_TEST[cm.engine.precision]),
         batch,
         draws,
     )
@@ -549,8 +559,13 @@ def _for_a_library(cm: CompiledModel, lengths: Any) -> tuple[Graph, dict[str, np
     return graph, traced.state | zeros, draws
 
 
-def _sample(graph: Graph, program: Program, n: int) -> Sample:
-    """Inputs for the self-test of a library, and what the program makes of them."""
+# What an exported library's results may differ by from those made here, see `Sample`; in bfloat16 the last
+# bit of a sum may decide to which of two numbers it rounds.
+_SELF_TEST = {"float32": 1e-4, "bfloat16": 2.0**-6}
+
+
+def _sample(graph: Graph, program: Program, n: int, tolerance: float) -> Sample:
+    """Inputs for the self-test of a library, and what the program makes of them, to this tolerance."""
     from kcompile.codegen.binary.exported import Sample
 
     generator = np.random.default_rng(0)
@@ -558,7 +573,7 @@ def _sample(graph: Graph, program: Program, n: int) -> Sample:
         generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
         for v in graph.inputs.values()
     )
-    return Sample(n, inputs, tuple(program.run("predict", n, inputs)))
+    return Sample(n, inputs, tuple(program.run("predict", n, inputs)), tolerance)
 
 
 def _prepared(made: Compiled, program: Program) -> bytes:

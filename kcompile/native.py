@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,6 +21,7 @@ from kcompile.codegen import targets
 from kcompile.compiler import Compiled
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
+from kcompile.ir.precision import in_precision
 from kcompile.ir.rewrite import rebuild
 from kcompile.ir.types import BYTES, TensorType, bind
 from kcompile.keras import graphs
@@ -37,7 +38,9 @@ from kcompile_runtime.texts import printable
 
 LOADED = 256 * 1024  # bytes of code in the process beside its own, as measured
 STAGES = 2  # times what a graph takes, for its stages
-RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
+ABSOLUTE = 1e-5  # of `verify`: compiled code against the interpreter's float64
+# Of the largest: rounding of sums; and that a term's operand may round to its other neighbour in bfloat16
+RELATIVE = {"float32": 2e-4, "bfloat16": 2.0**-7}
 
 
 class VerificationError(KcompileError, AssertionError):
@@ -109,12 +112,14 @@ class NativeEngine:
         threads: int | None,
         verify: bool,
         memory_limit: int | None = None,
+        precision: str = "float32",
     ) -> None:
         self.model = model
         self.target = target
         self.threads = threads
         self.verify = verify
         self.memory_limit = memory_limit  # bytes of a training step, see `planned`
+        self.precision = precision  # of contractions, see `kcompile.ir.precision`
         self._made: LruCache[Made] = LruCache(lambda made: made.nbytes, self._shared_bytes)
         # By what is prepared, and all variables that are followed; gone with the last program
         self._blocks: WeakValueDictionary[Any, rt.Prepared] = WeakValueDictionary()
@@ -137,13 +142,17 @@ class NativeEngine:
         """The graph, with the model's variables behind its own; traced anew where there is no code of it."""
         key = self._key(entry, lengths)
         made = self._made.get(key)
-        return graphs.trace(self.model, *key) if made is None else made.traced
+        return self._trace(key) if made is None else made.traced
+
+    def _trace(self, key: tuple[str, Lengths]) -> Traced:
+        traced = graphs.trace(self.model, *key)
+        return replace(traced, graph=in_precision(traced.graph, self.precision))
 
     def _found(self, entry: str, lengths: Any) -> Made:
         key = self._key(entry, lengths)
         made = self._made.get(key)
         if made is None:
-            traced = graphs.trace(self.model, *key)
+            traced = self._trace(key)
             code = compiler.compile_graph(traced.graph, entry, self.target, frozen=entry != "train")
             made = self._made.put(key, Made(code, traced))
         return made
@@ -290,7 +299,7 @@ class NativeEngine:
         graph = self.compiled(entry, self._lengths(inputs, entry)).graph
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
         for name, got, right in zip(graph.outputs, results, expected.outputs.values()):
-            error = _error(name, got, right)
+            error = self._error(name, got, right)
             if not error.ratio <= 1:
                 first = self.verification(inputs, before, entry, n).first_bad
                 where = f", first at layer {first.layer!r}" if first else ""
@@ -318,10 +327,22 @@ class NativeEngine:
         expected = interpreter.run(opened, count, dict(zip(opened.inputs, inputs)), state, "float64")
         return Verification(
             tuple(
-                _error(name, got, right)
+                self._error(name, got, right)
                 for name, got, right in zip(opened.outputs, results, expected.outputs.values())
             )
         )
+
+    def _error(self, layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:
+        return layer_error(layer, got, right, RELATIVE[self.precision])
+
+    def predictions(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What predict gives for these inputs. What it writes is taken back."""
+        lengths, before = self._lengths(inputs, "predict"), self._state("predict", inputs)
+        traced = self._found("predict", lengths).traced
+        results = self.program("predict", lengths).run("predict", len(inputs[0]), inputs)
+        for name in traced.graph.updates:
+            traced.captured[name].assign(before[name])
+        return results
 
     def check(self, inputs: Sequence[np.ndarray]) -> Verification:
         """Compare prediction layer by layer, on copies of the variables; then the program that predicts,
@@ -330,15 +351,13 @@ class NativeEngine:
         traced, before = self._found("predict", lengths).traced, self._state("predict", inputs)
         graph = traced.graph
         layers = self.verification(inputs, before).layers
-        results = self.program("predict", lengths).run("predict", n, inputs)
-        for name in graph.updates:
-            traced.captured[name].assign(before[name])
+        results = self.predictions(inputs)
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
         return Verification(
             (
                 *layers,
                 *(
-                    _error(f"predict: {name}", got, right)
+                    self._error(f"predict: {name}", got, right)
                     for name, got, right in zip(graph.outputs, results, expected.outputs.values())
                 ),
             )
@@ -429,8 +448,8 @@ def bytes_of(type: TensorType, n: int) -> int:
     return math.prod(bind(type.shape, n)) * BYTES[type.dtype]
 
 
-def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:
-    """NaN and infinity agree with themselves."""
+def layer_error(layer: str, got: np.ndarray, right: np.ndarray, relative: float) -> LayerError:
+    """NaN and infinity agree with themselves. relative: the tolerance, of the largest number."""
     same = (got == right) | (np.isnan(got) & np.isnan(right))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.where(same, 0.0, np.abs(got.astype(np.float64) - right))
@@ -438,7 +457,7 @@ def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:
         scale = float(np.abs(finite).max(initial=0.0))
     worst = float(difference.max(initial=0.0))
     worst = float("inf") if np.isnan(worst) else worst
-    return LayerError(layer, worst, worst / (ABSOLUTE + RELATIVE * scale))
+    return LayerError(layer, worst, worst / (ABSOLUTE + relative * scale))
 
 
 def _with_layers(graph: Graph) -> Graph:

@@ -72,7 +72,8 @@ class KernelTime:
 class Profile:
     """The kernels of an entry in the order in which they run. seconds: of a call of the entry as it is
     compiled, without a clock inside. samples: of the batch. flops, bandwidth: the limits of the machine, a
-    second, with so many threads and as much memory as the entry uses."""
+    second, with so many threads and as much memory as the entry uses; both are of float32, whatever the
+    precision of the model's contractions."""
 
     model: str
     entry: str
@@ -83,6 +84,7 @@ class Profile:
     flops: float
     bandwidth: float
     kernels: tuple[KernelTime, ...]
+    precision: str = "float32"
 
     @property
     def floor(self) -> float:
@@ -115,7 +117,8 @@ class Profile:
         rows.sort(key=lambda k: k.floor - k.seconds)
         total = sum(k.seconds for k in rows) or 1.0
         lines = [
-            f"{self.model}: {self.entry} of {self.samples} samples, {self.threads} threads, {self.target}",
+            f"{self.model}: {self.entry} of {self.samples} samples, {self.threads} threads, {self.target}"
+            + (f", {self.precision}" if self.precision != "float32" else ""),
             f"{spelt_time(self.seconds)} a call; {len(self.kernels)} kernels take {spelt_time(total)}; floor "
             f"{spelt_time(self.floor)} at {self.flops / 1e9:.0f} GFLOP/s and {self.bandwidth / 1e9:.0f} GB/s",
             f"{'time':>10} {'share':>6} {'of floor':>8} {'GFLOP/s':>8} {'GB/s':>6} {'times':>5}  what",

@@ -165,7 +165,7 @@ def test_verify_fails_with_status_1(capsys, saved, monkeypatch):
         def verify(self, x):
             return Report()
 
-    monkeypatch.setattr(kcompile, "compile", lambda model: Compiled())
+    monkeypatch.setattr(kcompile, "compile", lambda model, **options: Compiled())
     assert run(capsys, "verify", saved) == (1, "look differs\n", "")
 
 

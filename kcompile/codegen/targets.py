@@ -25,7 +25,8 @@ class Target:
     masks: loads and stores of some lanes cost no more than whole ones. fma: multiply-add rounded
     once is an instruction. l1, l2: data cache bytes that one thread may count on. tune: LLVM's name
     of the processor whose timing decides the order of instructions, "" for a blend; it adds none.
-    shared: bytes of memory that the threads of a block have in common, on a GPU; 0 elsewhere.
+    shared: bytes of memory that the threads of a block have in common, on a GPU; 0 elsewhere. bfloat16_dots:
+    products of bfloat16 are summed, two to a lane, in float32 by one instruction (AVX512_BF16).
     """
 
     name: str
@@ -40,6 +41,7 @@ class Target:
     l2: int = 512 * 1024
     tune: str = ""
     shared: int = 0
+    bfloat16_dots: bool = False
 
     @property
     def is_gpu(self) -> bool:
@@ -158,6 +160,7 @@ def simulated(target: Target) -> Target:
         fma=False,
         l1=target.l1,
         l2=target.l2,
+        bfloat16_dots=target.bfloat16_dots,
     )
 
 
@@ -201,7 +204,8 @@ def host() -> Target:
     if not host.get("sse4.1"):
         raise RuntimeError(f"this processor ({cpu}) has no SSE4.1; kcompile needs x86-64-v2 (2009) or newer")
     if all(host.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq")):
-        return Target("native", triple, cpu, features, 512, 32, masks=True, l1=l1, l2=l2)
+        dots = bool(host.get("avx512bf16"))
+        return Target("native", triple, cpu, features, 512, 32, masks=True, l1=l1, l2=l2, bfloat16_dots=dots)
     fma = bool(host.get("fma"))
     bits = 256 if host.get("avx2") and fma else 128
     return Target("native", triple, cpu, features, bits, 16, fma=fma, l1=l1, l2=l2)

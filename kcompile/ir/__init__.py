@@ -15,6 +15,7 @@ What is done with a graph:
     interpreter  computes it in numpy; everything else is checked against this
     gradient     appends the derivative of a scalar
     rewrite      makes a graph of another by a rule for each node
+    precision    rounds the operands of contractions
     passes       the optimisations, and their order (`passes.pipeline`)
     digest       names a graph by its content
     networks     what networkx' algorithms say of it

@@ -107,6 +107,7 @@ class Op:
     signs: where the result is a sum of the operands, each times 1 or -1: these.
     linear: the operands in each of which the result is linear while the others are held; so it is 0
         where one of them is.
+    rounds: each element is the operand's in fewer bits, which a factor that is put in front would change.
     columnwise(**attrs): the operand whose last axis is that of the result, each of whose columns gives one
         of the result's; None where there is none. Of contractions, which are linear in it.
     rowwise(**attrs): the operands whose first axis is that of the result, each of whose rows gives one of
@@ -143,6 +144,7 @@ class Op:
     involution: bool = False
     signs: tuple[int, ...] = ()
     linear: tuple[int, ...] = ()
+    rounds: bool = False
     columnwise: Callable[..., int | None] = lambda **_: None
     rowwise: Callable[..., tuple[int, ...]] = lambda **_: ()
     sums_rows: Callable[..., bool] = lambda **_: False

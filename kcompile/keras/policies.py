@@ -2,7 +2,7 @@
 
 Enters: policies as scripts and files spell them: names, objects, configurations. Leaves: `DTypePolicy`s, and
 the dtype that the values of one have here. Half precision is a name alone: it is computed, and kept, in
-float32, as processors compute it no faster. The log says so once.
+float32. The log says so once, and what multiplies in bfloat16.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def dtype_here(dtype: str) -> str:
         return dtype
     if not _said:
         _log.warning(
-            "%s is computed in %s, and weights and results are of %s: no processor that code is made for "
-            "computes half precision faster. Ranges and roundings are those of %s",
+            "%s is computed in %s, and weights and results are of %s: ranges and roundings are those of %s. "
+            "kcompile.compile(model, precision='bfloat16') multiplies in bfloat16, whatever the policy",
             *(dtype, *[WIDE] * 3),
         )
     _said.add(dtype)

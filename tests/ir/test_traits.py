@@ -19,7 +19,7 @@ from kcompile.ir.types import Batch, TensorType
 
 SEEDS = st.integers(0, 2**31 - 1)
 N = 3  # samples
-ALGEBRA = ("commutative", "neutral", "involution", "signs", "linear")
+ALGEBRA = ("commutative", "neutral", "involution", "signs", "linear", "rounds")
 OF_AXES = ("columnwise", "rowwise", "sums_rows")
 OF_MEMORY = ("permutes", "type_only", "view", "broadcasts", "numbered", "inlined", "origin", "loop")
 
@@ -28,6 +28,7 @@ PLAIN = [
     name
     for name in DRAWN
     if OPS[name].kind == "elementwise"
+    and not OPS[name].rounds
     and name not in ("bitcast", "cast", "quantize", "select")
     and not name.startswith(("bitwise", "logical", "shift"))
 ]
@@ -135,6 +136,18 @@ def test_linear_ops_are_so_in_each_such_operand(name: str, data: st.DataObject, 
         if use.values[slot].dtype.kind == "f":
             close(*linear_in(use, slot, use.values[slot], use.others(1)[slot]))
             assert not use.of(*use.put(slot, np.zeros_like(use.values[slot]))).any()
+
+
+@that_are("rounds")
+@settings(max_examples=20)
+@given(data=st.data(), seed=SEEDS)
+def test_rounding_is_near_and_done_once(name: str, data: st.DataObject, seed: int) -> None:
+    use = Use(name, data, seed, specials=True)
+    (x,) = use.values
+    made, finite = use.of(x), np.isfinite(x) & (np.abs(x) < 2.0**127)
+    np.testing.assert_array_equal(use.of(made), made)
+    assert (np.abs(made[finite] - x[finite]) <= np.abs(x[finite]) * 2.0**-8 + 2.0**-126).all()
+    np.testing.assert_array_equal(np.isnan(made), np.isnan(x))
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -12,6 +12,7 @@ from kcompile.ir.ops import elementwise as _elementwise
 from kcompile.ir.ops import fourier as _fourier
 from kcompile.ir.ops import gather as _gather
 from kcompile.ir.ops import group as group
+from kcompile.ir.ops import halves as _halves
 from kcompile.ir.ops import linalg as _linalg
 from kcompile.ir.ops import movement as _movement
 from kcompile.ir.ops import order as _order
@@ -29,6 +30,7 @@ from kcompile.ir.ops.einsum import *
 from kcompile.ir.ops.elementwise import *
 from kcompile.ir.ops.fourier import *
 from kcompile.ir.ops.gather import *
+from kcompile.ir.ops.halves import *
 from kcompile.ir.ops.linalg import *
 from kcompile.ir.ops.movement import *
 from kcompile.ir.ops.order import *
@@ -47,6 +49,7 @@ __all__ += _einsum.__all__
 __all__ += _elementwise.__all__
 __all__ += _fourier.__all__
 __all__ += _gather.__all__
+__all__ += _halves.__all__
 __all__ += _linalg.__all__
 __all__ += _movement.__all__
 __all__ += _order.__all__

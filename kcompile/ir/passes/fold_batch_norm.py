@@ -4,7 +4,8 @@
 
 for every contraction whose kernel has the output channels last. `w * s` and `b * s + t` depend on
 weights alone, so staging computes them once. Results differ by rounding (about 1e-7 relative).
-For graphs that do not update these weights (predict, test).
+For graphs that do not update these weights (predict, test). A kernel that is rounded stays as it is: `w * s`
+would be rounded elsewhere.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _absorb(
 def _scaled(new: Graph, node: Node, factor: Tensor) -> Tensor | None:
     """A contraction whose result has its last axis scaled, by way of the operand with that axis."""
     slot = node.op.columnwise(**node.attrs)
-    if slot is None:
+    if slot is None or new.nodes[node.inputs[slot].node].op.rounds:
         return None
     operands = [Tensor(new, v) for v in node.inputs]
     with new.source(*dict.fromkeys((*node.sources, *new.current))):
