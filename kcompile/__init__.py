@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
     from kcompile.model import export as export
+    from kcompile.quantization import QuantizedModel as QuantizedModel
+    from kcompile.quantization import quantize as quantize
 
 
 _HOMES = {
@@ -28,13 +30,25 @@ _HOMES = {
     "compile_jax": "kcompile.function_code",
     "compile_trace": "kcompile.function_code",
     "export": "kcompile.model",
+    "quantize": "kcompile.quantization",
     "CompiledModel": "kcompile.model",
+    "QuantizedModel": "kcompile.quantization",
     "load": "kcompile.files",
 }
 
 backend_name = "kcompile"  # K.backend() says what scripts of Keras 2 look for
 
-__all__ = ["CompiledModel", "__version__", "backend_name", "compile", "compile_jax", "export", "load"]
+__all__ = [
+    "CompiledModel",
+    "QuantizedModel",
+    "__version__",
+    "backend_name",
+    "compile",
+    "compile_jax",
+    "export",
+    "load",
+    "quantize",
+]
 
 
 def __getattr__(name: str) -> Any:

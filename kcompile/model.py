@@ -67,6 +67,11 @@ class CompiledModel:
         """How the model was taken: "configuration", or "tracing" of what a live model computes by JAX."""
         return "tracing" if hasattr(self.model, "live_layer") else "configuration"
 
+    def source(self) -> tuple[Any, Any]:
+        """The model of `kcompile.keras` that it was made of, and what keeps that like a live one, if there is
+        one."""
+        return self.model, self._twin
+
     def __reduce__(self) -> Any:
         """Pickled and copied as what it was compiled from, and how; a live model as itself."""
         self.follow_live()
@@ -405,7 +410,7 @@ def compile(
 
         model = load(model, custom_objects=custom_objects)
     elif isinstance(model, CompiledModel):
-        model, twin = model.model, model._twin
+        model, twin = model.source()
     elif not isinstance(model, keras_models.Model):
         from kcompile.files.twin import Twin
 
@@ -561,7 +566,7 @@ def _for_a_library(cm: CompiledModel, lengths: Any) -> tuple[Graph, dict[str, np
 
 # What an exported library's results may differ by from those made here, see `Sample`; in bfloat16 the last
 # bit of a sum may decide to which of two numbers it rounds.
-_SELF_TEST = {"float32": 1e-4, "bfloat16": 2.0**-6}
+_SELF_TEST = {"float32": 1e-4, "bfloat16": 2.0**-6, "int8": 2.0**-5}
 
 
 def _sample(graph: Graph, program: Program, n: int, tolerance: float) -> Sample:

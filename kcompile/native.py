@@ -119,7 +119,7 @@ class NativeEngine:
         self.threads = threads
         self.verify = verify
         self.memory_limit = memory_limit  # bytes of a training step, see `planned`
-        self.precision = precision  # of contractions, see `kcompile.ir.precision`
+        self.precision = precision  # of contractions: see `kcompile.ir.precision`, `kcompile.quantization`
         self._made: LruCache[Made] = LruCache(lambda made: made.nbytes, self._shared_bytes)
         # By what is prepared, and all variables that are followed; gone with the last program
         self._blocks: WeakValueDictionary[Any, rt.Prepared] = WeakValueDictionary()

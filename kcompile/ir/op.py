@@ -120,6 +120,9 @@ class Op:
     view: the result is the operand's memory, in row-major order, under another shape.
     broadcasts: each element is the operand's at the same place, by numpy's broadcasting to the result's
         shape.
+    order_only: elements of the result are elements of the operands, each the one at some place or the
+        largest of some, or the attribute `value`. So a function that does not decrease may be applied before
+        or after.
     numbered: the axis of the first operand whose places the second operand names.
     inlined: an element costs nothing that a kernel would notice, and is made wherever it is read.
     origin: of a source, where its value comes from; None for other ops.
@@ -152,6 +155,7 @@ class Op:
     type_only: bool = False
     view: bool = False
     broadcasts: bool = False
+    order_only: bool = False
     numbered: int | None = None
     inlined: bool = False
     origin: Origin | None = None

@@ -21,7 +21,17 @@ SEEDS = st.integers(0, 2**31 - 1)
 N = 3  # samples
 ALGEBRA = ("commutative", "neutral", "involution", "signs", "linear", "rounds")
 OF_AXES = ("columnwise", "rowwise", "sums_rows")
-OF_MEMORY = ("permutes", "type_only", "view", "broadcasts", "numbered", "inlined", "origin", "loop")
+OF_MEMORY = (
+    "permutes",
+    "type_only",
+    "view",
+    "broadcasts",
+    "order_only",
+    "numbered",
+    "inlined",
+    "origin",
+    "loop",
+)
 
 # Elementwise ops of floats without attributes, of which all traits of algebra are known to be complete.
 PLAIN = [
@@ -254,6 +264,22 @@ def test_a_broadcast_is_numpys(name: str, data: st.DataObject, seed: int) -> Non
     (x,) = use.values
     made = use.of(x)
     np.testing.assert_array_equal(made, np.broadcast_to(x, made.shape))
+
+
+@that_are("order_only")
+@settings(max_examples=10)
+@given(data=st.data(), seed=SEEDS)
+def test_a_function_that_does_not_decrease_goes_before_or_after(
+    name: str, data: st.DataObject, seed: int
+) -> None:
+    def steps(x: Any) -> Any:
+        return np.floor(2.0 * x)
+
+    use = Use(name, data, seed)
+    made = steps(use.of(*use.values))
+    if "value" in use.attrs:
+        use.attrs["value"] = steps(use.attrs["value"])
+    np.testing.assert_array_equal(use.of(*map(steps, use.values)), made)
 
 
 @that_are("numbered")

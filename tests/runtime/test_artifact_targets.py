@@ -165,6 +165,19 @@ def test_same_bits_where_multiply_add_is_the_same(name, tmp_path):
     assert len({bits[t] for t in ("x86-64-v2", "wasm32") if t in bits}) <= 1
 
 
+@pytest.mark.parametrize("target", ["x86-64-v2", "aarch64", "wasm32"])
+def test_bytes_in_place_of_floats_have_the_same_bits_everywhere(target, tmp_path):
+    """Sums are whole numbers, and what is a product and a sum of floats is rounded twice on every target."""
+    image = Input((9, 8, 3))
+    x = MaxPooling2D(2)(Conv2D(20, 3, padding="same", activation="relu")(image))
+    model = Model(image, Dense(7)(Flatten()(Conv2D(6, 2, strides=2)(x))), name="bytes")
+    samples = data(model, 9)
+    quantized = kcompile.quantize(model, samples, verbose=0)
+    assert all(each.quantized for each in quantized.report.layers)
+    path = kcompile.export(quantized, tmp_path / f"model{suffix(target)}", target=target)
+    np.testing.assert_array_equal(elsewhere.run(path, 9, samples)[0], quantized.predict(samples[0]))
+
+
 def chance():
     """Masks of a dropped input, normal numbers, and a layer with a seed of its own."""
     x = Input((20,), name="x")

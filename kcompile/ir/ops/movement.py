@@ -131,6 +131,7 @@ register(
         linear=(0,),
         type_only=True,
         view=True,
+        order_only=True,
     )
 )
 
@@ -175,6 +176,7 @@ register(
         cases=_transpose_case,
         linear=(0,),
         permutes=True,
+        order_only=True,
     )
 )
 
@@ -210,6 +212,7 @@ register(
         type_only=True,
         broadcasts=True,
         inlined=True,
+        order_only=True,
     )
 )
 
@@ -252,6 +255,7 @@ register(
         cases=_reverse_case,
         involution=True,
         linear=(0,),
+        order_only=True,
     )
 )
 
@@ -326,7 +330,18 @@ def _pad_case(draw: Draw) -> Case:
     return Case((TensorType(shape),), {"low": low, "high": some(0, 2), "interior": some(0, 1), "value": 0.5})
 
 
-register(Op("pad", "movement", _infer_pad, _pad, gradient=_pad_gradient, lower=_lower_pad, cases=_pad_case))
+register(
+    Op(
+        "pad",
+        "movement",
+        _infer_pad,
+        _pad,
+        gradient=_pad_gradient,
+        lower=_lower_pad,
+        cases=_pad_case,
+        order_only=True,
+    )
+)
 
 
 def pad(
@@ -387,6 +402,7 @@ register(
         ),
         cases=_slice_case,
         linear=(0,),
+        order_only=True,
     )
 )
 
@@ -454,6 +470,7 @@ register(
         gradient=_concat_gradient,
         lower=_lower_concat,
         cases=_concat_case,
+        order_only=True,
     )
 )
 

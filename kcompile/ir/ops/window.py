@@ -41,6 +41,18 @@ def _infer(x: TensorType, size: Ints, strides: Ints, padding: Pads) -> TensorTyp
     return x.with_shape((x.shape[0], *out, x.shape[-1]))
 
 
+def _infer_max(x: TensorType, size: Ints, strides: Ints, padding: Pads) -> TensorType:
+    """Also of unsigned bytes: what quantised floats are."""
+    if x.dtype == "uint8":
+        return _infer(x.with_dtype("float32"), size, strides, padding).with_dtype("uint8")
+    return _infer(x, size, strides, padding)
+
+
+def _least(dtype: str) -> float:
+    """No element is less."""
+    return -np.inf if dtype in FLOATS else 0
+
+
 def _window_attrs(call: Call) -> dict[str, Any]:
     return {k: call.attrs[k] for k in ("size", "strides", "padding")}
 
@@ -84,9 +96,9 @@ def _seen(b: Any, call: Any, index: Any, x: Any, tap: Sequence[Any], fill: Any) 
     return element_at(b, x, call.types[0].shape[1:-1], (index[0], index[-1]), places, fill)
 
 
-def _lower_reduce(combine: str, start: float) -> Callable[..., Any]:
+def _lower_reduce(combine: str, start: Callable[[str], float]) -> Callable[..., Any]:
     def lower(b: Any, call: Any, index: Any, x: Any) -> Any:
-        first = b.const(start, call.type.dtype)
+        first = b.const(start(call.type.dtype), call.type.dtype)
         return b.reduce(combine, call.attrs["size"], lambda tap: _seen(b, call, index, x, tap, first), first)
 
     return lower
@@ -119,13 +131,16 @@ register(
     Op(
         "window_max",
         "window",
-        _infer,
-        lambda x, size, strides, padding: np.maximum.reduce(list(_views(x, size, strides, padding, -np.inf))),
+        _infer_max,
+        lambda x, size, strides, padding: np.maximum.reduce(
+            list(_views(x, size, strides, padding, _least(x.dtype.name)))
+        ),
         gradient=_max_gradient,
-        lower=_lower_reduce("max", -np.inf),
+        lower=_lower_reduce("max", _least),
         cases=_case,
         tolerance=0.0,
         expensive=True,
+        order_only=True,
     )
 )
 register(
@@ -135,7 +150,7 @@ register(
         _infer,
         lambda x, size, strides, padding: np.add.reduce(list(_views(x, size, strides, padding, 0))),
         gradient=lambda c, g: [emit("window_unpool", [g], sizes=c.inputs[0].shape[1:-1], **c.attrs)],
-        lower=_lower_reduce("add", 0.0),
+        lower=_lower_reduce("add", lambda _: 0.0),
         cases=_case,
         tolerance=1e-5,
         expensive=True,

@@ -18,7 +18,7 @@ In order (T: graphs that train, F: frozen ones; `simplify` also runs between the
     choose_algorithms  T F  index maps are written out, kernels are packed in panels
     stage              F    the graph is split by what depends on weights alone
     fuse               T F  ops become groups, each of them one kernel
-`fusion` is a folder: the parts of `fuse`.
+`fusion` is a folder: the parts of `fuse`. `quantize_products` is in no pipeline: it wants numbers of samples.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from kcompile.ir.passes.fold_batch_norm import fold_batch_norm
 from kcompile.ir.passes.fold_constants import fold_constants
 from kcompile.ir.passes.fuse import fuse
 from kcompile.ir.passes.merge_scans import merge_scans
-from kcompile.ir.passes.pipeline import Pass, PassTarget, pipeline, run_passes, text, until
+from kcompile.ir.passes.pipeline import Pass, PassTarget, folded, pipeline, run_passes, text, until
+from kcompile.ir.passes.quantize_products import quantize_products
 from kcompile.ir.passes.simplify import simplify
 from kcompile.ir.passes.sink_layouts import sink_layouts
 from kcompile.ir.passes.split_reductions import split_reductions
@@ -49,9 +50,11 @@ __all__ = [
     "factor_sums",
     "fold_batch_norm",
     "fold_constants",
+    "folded",
     "fuse",
     "merge_scans",
     "pipeline",
+    "quantize_products",
     "run_passes",
     "simplify",
     "sink_layouts",

@@ -125,6 +125,12 @@ _FROZEN = (
 )
 
 
+def folded(graph: Graph) -> Graph:
+    """A frozen graph before anything is chosen for a target; batch normalisation is in its kernels."""
+    (made,) = run_passes(graph, _numbered(_FROZEN))
+    return made
+
+
 def _numbered(passes: Sequence[Pass]) -> tuple[Pass, ...]:
     """A pass that runs again is `simplify.2`, then `simplify.3`."""
     seen: Counter[str] = Counter()
