@@ -87,7 +87,8 @@ ROOMS = {
         "gpu": {*_GROUPS, "llvm", "binary"},
         "pass_target": {*_GROUPS, "contraction"},
         "lower": {*_GROUPS, "cpu", "gpu"},
-        "memory_plan": {*_GROUPS, "lower"},
+        "by_samples": {*_LOOPS, "program"},
+        "memory_plan": {*_GROUPS, "lower", "by_samples"},
         "recomputation": {"memory_plan", "program"},
     },
     "kcompile.ir": {

@@ -17,6 +17,7 @@ From the ground up; a module imports only what stands above it here:
     gpu           the back end for graphics processors, with its own emission
     pass_target   what passes ask of a target
     lower         asks the target's back end for the kernel of each group
+    by_samples    says where samples depend on themselves alone, and what blocks of them pay
     memory_plan   places every value in memory and orders the launches
     recomputation computes values of a training step again, where memory is limited
     image         `fingerprint`, where scripts that compare keys of compiled code look for it

@@ -36,7 +36,11 @@ def weight(node: Node) -> int:
 # ---------------------------------------------------------------- cores
 
 MULTIPLY_ADDS = 2  # vectors a cycle: two ports of every wide core
+LOADS = 2  # the same
+LATENCY = 4  # cycles until the result of a multiply-add is there
 SUM_CHAINS = 4  # independent partial sums: an addition's result is there after about four cycles
+COPIED = 4  # cycles to copy a vector of an operand from behind L1, or to read one that is used once
+WRITTEN = 8  # cycles to finish and to write a vector of sums
 SCATTER = 4  # cycles to add one vector to a row: load, add, store
 TILE_ROWS = 14  # rows of a register tile at most: 14 x 2 sums, 2 of B, 1 of A in 32 registers
 TILE_ROWS_ONE_VECTOR = 24  # the same, where a tile is one vector wide
@@ -52,6 +56,9 @@ COPIED_BLOCK_ROWS = 768  # the same where a copied element is of one column (dep
 DEPTH_BLOCK = (64, 512)  # summed elements of a block, at least and at most
 COLUMN_BLOCK = 512  # columns of a block where there are many
 MANY_COLUMNS = 1024  # columns from which on there are
+BLOCK_BYTES = 24 << 20  # of values of samples that are computed together: a shared cache holds them
+BLOCK_SAMPLES = 1024  # of these at most, else all samples are
+WEIGHTS_AGAIN = 4  # weights read again for each block may be one byte to so many others
 TRANSPOSED_LINES = 16  # lines of an operand that lies across the vectors; they stay in L1
 PACKED_DEPTH = 128  # summed elements from which on packing B pays within a step
 PACKED_ROWS = 64  # rows from which on it does
@@ -60,13 +67,15 @@ COPIED_ROWS = 16  # rows from which on it does
 
 # ---------------------------------------------------------------- threads
 
-THREAD_CYCLES = 65536  # the least work worth a thread: its data move between caches, not only the word
+THREAD_CYCLES = 16384  # the least work worth a thread: its data move between caches, not only the word
 THREAD_BYTES = 1 << 17  # the least that a thread is woken for to copy
 THREAD_ELEMENTS = 64  # elements at least that a flat loop hands to a thread: some cache lines
 MANY_ROWS = 256  # rows in one sample that are enough to share between threads
+FEW_ROWS = 64  # rows in one sample below which threads share the columns, where each column has its own A
+ITEMS = 7  # of the lines of a sample at least, where nothing is copied for one: threads share them
 MANY_TILES = 16  # tiles of rows that are
 SHARED_OPERAND = 65536  # float32 elements of B from which on threads share its columns
-SHARED_COLUMNS = (64, 128)  # columns of such a share where a sample has one row, or few
+SHARED_COLUMNS = 64  # columns of such a share where a sample has one row
 
 # ---------------------------------------------------------------- Winograd's algorithm
 

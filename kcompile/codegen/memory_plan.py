@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
+from kcompile.codegen.by_samples import is_rowwise, sample_blocks
 from kcompile.codegen.loops import BYTES
 from kcompile.codegen.lower import Kernels
 from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size, buffer_bytes
@@ -238,7 +239,8 @@ class _Plan:
             )
             for i, (value, ref) in enumerate(self.copies)
         ]
-        return Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
+        made = Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
+        return made if self.checks else replace(made, blocks=sample_blocks(self.graph, self.groups, arena))
 
     def lifetimes(self) -> dict[Value, int]:
         """The number of the group that reads a value last; where it is copied or looked at later, of that."""
@@ -473,35 +475,6 @@ def row_bytes(type: TensorType) -> int:
     """Bytes of one sample of a value whose first axis is the batch, else 0."""
     count = numel(type.shape)
     return count.multiple * BYTES[type.dtype] if isinstance(count, Batch) else 0
-
-
-def is_rowwise(group: Node) -> bool:
-    """Whether each sample of a group's results depends on the same sample of its operands only, in
-    the same place: then any range of samples can be computed by itself. Not so where samples share a
-    result: threads at different steps would write it."""
-    body = group.body
-    return all(map(_leads_with_batch, group.types)) and all(
-        _is_rowwise_node(m, [body.type(v) for v in m.inputs]) for m in body.nodes.values()
-    )
-
-
-def _is_rowwise_node(m: Node, operands: Sequence[TensorType]) -> bool:
-    if m.op.kind == "random" or m.op.origin in ("index", "size"):
-        return False
-    if any(_has_batch(t) and not _leads_with_batch(t) for t in m.types):
-        return False
-    samples = [t for t in operands if _has_batch(t)]
-    if not _leads_with_batch(m.types[0]):
-        return not samples  # else a sum over samples
-    return all(t.shape[0] == m.types[0].shape[0] for t in samples)
-
-
-def _has_batch(type: TensorType) -> bool:
-    return any(isinstance(d, Batch) for d in type.shape)
-
-
-def _leads_with_batch(type: TensorType) -> bool:
-    return bool(type.shape) and isinstance(type.shape[0], Batch)
 
 
 def ref_at(ref: Ref, t: int) -> Ref:

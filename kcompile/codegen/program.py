@@ -144,6 +144,18 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """An entry that runs all its steps for some samples before the next ones. samples: of a block at most, a
+    multiple of `unit`, with which the inputs and outputs stay aligned. inputs, outputs: bytes of a sample of
+    each."""
+
+    samples: int
+    unit: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A native function: "prepare", "predict", "test", "train" ... `steps` run in order.
 
@@ -151,7 +163,7 @@ class Entry:
     returns `BAD_INDEX`, with what was found at the start of the arena. flush: denormal numbers count as
     zero (where the target can say so). timed: of an entry that is measured, the number of the output that
     gets the ticks of `kc_clock` (see `llvm.module.clock_ir`) that each of its `parts` took, int64, added up
-    over calls.
+    over calls. blocks: in which samples are computed, None for all of a call at once.
     """
 
     name: str
@@ -161,6 +173,7 @@ class Entry:
     guards: tuple[Guard, ...] = ()
     guarded: int = 0
     timed: int | None = None
+    blocks: Blocks | None = None
 
     @property
     def parts(self) -> tuple[tuple[Launch | Repeat, int], ...]:

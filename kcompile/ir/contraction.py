@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir.types import Dim, TensorType, bind, numel, static
+from kcompile.ir.types import Batch, Dim, TensorType, bind, numel, static
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,18 @@ class Contraction:
         first = len(self.m) + len(self.k)
         numbers = {first + i: i for i in range(len(self.groups))}
         return tuple(replace(x.over(numbers), offset=0) for x in access.index)
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether the first of the rows is the batch, and each sample's rows depend on that sample alone."""
+        first, *rest = (*self.rows, *self.k, *self.j)
+        if not isinstance(first, Batch) or any(isinstance(size, Batch) for size in rest):
+            return False
+        if self.g:
+            return True
+        at, *others = self.a.index
+        own = at == variable(0) and not self.a.guarded[0]
+        return own and all(v != 0 for affine in others for v, _ in affine.terms)
 
     @property
     def one(self) -> Contraction:

@@ -112,6 +112,8 @@ class Op:
         of the result's; None where there is none. Of contractions, which are linear in it.
     rowwise(**attrs): the operands whose first axis is that of the result, each of whose rows gives one of
         the result's. Of contractions; elementwise ops are so by their shape rule.
+    row_by_row(**attrs): whether row i of the result depends on the rows i of the operands alone, where the
+        first axes are equally long. Of movements, reductions and windows.
     sums_rows(**attrs): whether the result is the sum, over the first axis of all operands, of what the op
         gives for each row.
 
@@ -150,6 +152,7 @@ class Op:
     rounds: bool = False
     columnwise: Callable[..., int | None] = lambda **_: None
     rowwise: Callable[..., tuple[int, ...]] = lambda **_: ()
+    row_by_row: Callable[..., bool] = lambda **_: False
     sums_rows: Callable[..., bool] = lambda **_: False
     permutes: bool = False
     type_only: bool = False

@@ -343,7 +343,7 @@ def test_conv_filter_gradient(n, x, kernel, stride, dilation, same, fused):
     check(spec, a, b, n, fused=fused)
 
 
-@pytest.mark.parametrize("target", [native(), named("x86-64-v3")], ids=str)
+@pytest.mark.parametrize("target", [native(), named("x86-64-v3")], ids=["native", "x86-64-v3"])
 @SMALL
 @given(
     st.integers(1, 4),
@@ -373,6 +373,35 @@ def test_groups(target, n, groups, each, images, taps, stride, same, fused):
     of_kernel = OPS["conv_filter_gradient"].contraction(x, y, taps=taps, **attrs)
     assert of_kernel.shape == w.shape
     check(of_kernel, x.shape, y.shape, n, **options)
+
+
+@pytest.mark.parametrize("target", [native(), named("x86-64-v3")], ids=["native", "x86-64-v3"])
+@SMALL
+@given(
+    st.integers(1, 3),
+    st.sampled_from([1, 5, 8, 16, 24, 32, 48, 144]),
+    st.lists(st.integers(1, 30), min_size=1, max_size=3),
+    st.data(),
+    st.booleans(),
+)
+def test_depthwise(target, n, channels, sizes, data, fused):
+    """Each column has its own A, which is read where it is, with zeros around it."""
+
+    def drawn(least, most):
+        return tuple(data.draw(st.integers(least, most)) for _ in sizes)
+
+    if len(sizes) == 3:
+        sizes = [min(size, 9) for size in sizes]
+    taps, strides, dilation = drawn(1, 5), drawn(1, 3), drawn(1, 3)
+    padding = tuple(zip(drawn(0, 6), drawn(0, 6)))
+    if any(s + sum(p) < (t - 1) * d + 1 for s, p, t, d in zip(sizes, padding, taps, dilation)):
+        padding = tuple((t * d, t * d) for t, d in zip(taps, dilation))
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": channels}
+    x, w = TensorType((N, *sizes, channels)), TensorType((*taps, 1, channels))
+    conv = OPS["conv"].contraction(x, w, **attrs)
+    check(conv, x.shape, w.shape, n, fused=fused, target=target)
+    back = OPS["conv_data_gradient"].contraction(TensorType(conv.shape), w, sizes=tuple(sizes), **attrs)
+    check(back, conv.shape, w.shape, n, fused=fused, target=target)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ NAMED = {
     'ir/passes/fusion/producers.py: node.op.name == "pack_panels"': "panels have an order of their own",
     'ir/passes/quantize_products.py: node.op.name == "relu"': "what the first byte cuts off",
     'ir/passes/use_winograd.py: node.op.name != "conv"': "what the pass is about",
+    'ir/ops/contraction.py: found.op.name != "pad"': "zeros around an operand become the convolution's own",
     "keras/operands.py: node.op.name in _SAME_ELEMENTS": "sizes are looked for in what arranges them alone",
     'keras/operands.py: node.op.name == "concatenate"': "the same, of several parts",
     'keras/crossentropy.py: node.op.name == "sigmoid"': "what a loss finds behind probabilities",

@@ -20,7 +20,7 @@ from kcompile.ir.types import Batch, TensorType
 SEEDS = st.integers(0, 2**31 - 1)
 N = 3  # samples
 ALGEBRA = ("commutative", "neutral", "involution", "signs", "linear", "rounds")
-OF_AXES = ("columnwise", "rowwise", "sums_rows")
+OF_AXES = ("columnwise", "rowwise", "row_by_row", "sums_rows")
 OF_MEMORY = (
     "permutes",
     "type_only",
@@ -210,6 +210,24 @@ def test_a_row_of_the_operands_gives_one_of_the_result(name: str, data: st.DataO
     for i in {0, len(whole) - 1} if slots else ():
         row = [x[i : i + 1] if slot in slots else x for slot, x in enumerate(use.values)]
         close(use.of(*row), whole[i : i + 1])
+
+
+@that_are("row_by_row")
+@settings(max_examples=20)
+@given(data=st.data(), seed=SEEDS)
+def test_other_rows_of_the_operands_do_not_matter(name: str, data: st.DataObject, seed: int) -> None:
+    use, does = uses(name, data, seed, "row_by_row")
+    whole = use.of(*use.values)
+    shape = np.shape(whole)
+    if not does or not shape or shape[0] in shape[1:]:  # an operand's first axis may be one of the others
+        return
+    samples = [slot for slot, x in enumerate(use.values) if x.ndim and len(x) == shape[0]]
+    for i in {0, shape[0] - 1}:
+        values = list(use.values)
+        for slot in samples:
+            values[slot] = use.others(1)[slot].copy()
+            values[slot][i] = use.values[slot][i]
+        np.testing.assert_array_equal(use.of(*values)[i], whole[i])
 
 
 @that_are("sums_rows")

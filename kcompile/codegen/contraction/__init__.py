@@ -6,6 +6,7 @@ kernel.
     plan         how A and B are read, in place or packed, and all sizes of blocks
     blocking     the sizes: register tile, columns, rows, depth
     packing      copies operands in the order in which they are read
+    guards       which taps lie inside an operand that is padded and read in place
     microkernel  the register tile, and what becomes of its sums
     nests        the loops around the tile
     polyphase    strided gradients, without the zeros

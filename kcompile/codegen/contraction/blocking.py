@@ -133,6 +133,44 @@ def most_rows(vectors: int, registers: int) -> int:
     return min((registers - 1 - vectors) // vectors, most)
 
 
+def shares_columns(total: int, depth: Dim, rows: Dim) -> bool:
+    """Whether threads share the columns, as a sample has too few rows for them."""
+    few_rows = isinstance(rows, Batch) and multiple(rows) < cost.MANY_ROWS
+    return few_rows and isinstance(depth, int) and total * depth >= cost.SHARED_OPERAND
+
+
+def main_tile(total: int, depth: Dim, rows: Dim, lanes: int, registers: int) -> int:
+    """Vectors of the main tile of a contraction, and so of the panels in which B is packed."""
+    vectors = ceil_div(total, lanes)
+    if shares_columns(total, depth, rows) and multiple(rows) > 1:
+        return few_rows_tile(multiple(rows), vectors, registers)
+    return tile_vectors(vectors, lanes, registers)
+
+
+def few_rows_tile(rows: int, vectors: int, registers: int) -> int:
+    """Vectors of the main tile where so many rows share a large B, and threads its columns: what takes the
+    fewest cycles for two threads, with what the tiles leave over of the rows and of the columns."""
+
+    def cycles(height: int, wide: int) -> float:
+        """Of one summed element: multiply-adds, loads, or the latency of one multiply-add."""
+        return max(height * wide / cost.MULTIPLY_ADDS, (height + wide) / cost.LOADS, cost.LATENCY)
+
+    def total(wide: int) -> float:
+        main = min(most_rows(wide, registers), rows)
+        rest = rows % main
+        of_rows = rows // main * cycles(main, wide)
+        of_rows += sum(cycles(height, wide) * count for height, count in leftover(rest))
+        parts = ceil_div(vectors, wide)
+        return of_rows * ceil_div(parts, 2)
+
+    return min(range(1, min(vectors, registers // 4) + 1), key=lambda wide: (total(wide), abs(wide - 2)))
+
+
+def leftover(rows: int) -> list[tuple[int, int]]:
+    """Rows less than a main tile's as (height, how many) of small tiles: fours, a pair and a single row."""
+    return [(4, rows // 4), (2, rows % 4 // 2), (1, rows % 2)]
+
+
 def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
     """Vectors of a tile of few rows: wide enough to hide the latency of multiply-adds."""
     vectors = columns.tile
@@ -146,17 +184,15 @@ def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
 
 
 def choose_columns(total: int, depth: Dim, rows: Dim, dtype: str, target: Target) -> Columns:
-    """Columns in tiles, parts and blocks. Threads share columns (`part` is less than all) only when a sample
-    has too few rows for them."""
+    """Columns in tiles, parts and blocks. `part` is less than all where threads share columns."""
     lanes = target.lanes(dtype)
     vectors = ceil_div(total, lanes)
-    tile = tile_vectors(vectors, lanes, target.registers)
+    tile = main_tile(total, depth, rows, lanes, target.registers)
     part = block = vectors
-    few_rows = isinstance(rows, Batch) and multiple(rows) < cost.MANY_ROWS
     if vectors * lanes > cost.MANY_COLUMNS:
         part = block = _doubled(tile, cost.COLUMN_BLOCK // lanes)
-    if few_rows and isinstance(depth, int) and total * depth >= cost.SHARED_OPERAND:
-        part = _doubled(tile, cost.SHARED_COLUMNS[multiple(rows) > 1] // lanes)
+    if shares_columns(total, depth, rows):
+        part = tile if multiple(rows) > 1 else _doubled(tile, cost.SHARED_COLUMNS // lanes)
     return Columns(total, lanes, vectors, tile, min(part, vectors), min(block, vectors), dtype)
 
 
@@ -248,11 +284,12 @@ class GridRows:
 
 
 def choose_strips(
-    width: int, lines: Dim, item_lines: int, columns: Columns, registers: int
+    width: int, lines: Dim, item_lines: int, columns: Columns, registers: int, alone: bool = False
 ) -> tuple[Strip, ...]:
-    """Tiles that cover lines of so many rows: two sizes at most, or several short lines at once."""
+    """Tiles that cover lines of so many rows: two sizes at most, or several short lines at once (alone: not
+    that)."""
     most = most_rows(columns.tile, registers)
-    joined = min(most // width, item_lines)
+    joined = 1 if alone else min(most // width, item_lines)
     if joined >= 2:
         strips = [Strip(Tile(joined * width, columns.tile), lines=joined)]
         if item_lines % joined or multiple(lines) % item_lines % joined:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from kcompile.codegen import loops
 from kcompile.codegen.contraction.blocking import Columns, Tile
+from kcompile.codegen.contraction.guards import Guard
 from kcompile.codegen.groups.operands import Epilogue
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder
@@ -53,12 +54,14 @@ class DepthLoop:
 @dataclass(frozen=True)
 class TileOrigin:
     """Where a tile begins. a: index in A's buffer of its first row at the block's first k. offsets: of
-    its rows from there. row: flat output row of the first. sums_row: its row in the scratch block."""
+    its rows from there. row: flat output row of the first. sums_row: its row in the scratch block.
+    guard: which elements of A exist, where not all do; there is a loop for each variable of k then."""
 
     a: Expr
     offsets: tuple[int, ...]
     row: Expr
     sums_row: Expr
+    guard: Guard | None = None
 
 
 TileBody = Callable[[TileOrigin], None]  # emits a tile there
@@ -231,34 +234,54 @@ def _over_depth(
     """The loops over k around the multiply-adds of a tile."""
     out, lanes = context.out, context.columns.lanes
 
-    def multiply(a: Expr, b: Expr) -> None:
+    guard = origin.guard
+    ranges = guard.ranges(out) if guard else {}
+
+    def multiply(a: Expr, b: Expr, ks: Sequence[Expr]) -> None:
         row: list[Expr] = []
         for v in range(vectors):
             index = loops.ramp(b + context.b.step(v, lanes), lanes)
             row.append(out.let(loops.load(context.b.buffer, index, mask if v == vectors - 1 else None), "b"))
         for r, offset in enumerate(origin.offsets):
-            for v, (of_a, of_b) in enumerate(zip(elements_of_a(a + offset), row)):
+            inside = guard.inside(r, ks) if guard else None
+            for v, (of_a, of_b) in enumerate(zip(elements_of_a(a + offset, inside), row)):
                 i = r * vectors + v
                 out.store(sums, i, loops.multiply_add(of_a, of_b, loops.load(sums, i), exact=False))
 
-    def elements_of_a(place: Expr) -> list[Expr]:
-        """What a row of the tile has of A, for each of its vectors."""
+    def elements_of_a(place: Expr, inside: Expr | None) -> list[Expr]:
+        """What a row of the tile has of A, for each of its vectors; zeros unless it is inside."""
         if not context.by_column:
             return [out.let(loops.broadcast(loops.load(context.a, place), lanes), "x")] * vectors
-        ramps = [loops.ramp(place + v * lanes, lanes) for v in range(vectors)]
         masks = [None] * (vectors - 1) + [mask]
-        return [loops.load(context.a, *at) for at in zip(ramps, masks)]
+        if inside is None:
+            return [
+                loops.load(context.a, loops.ramp(place + v * lanes, lanes), m) for v, m in enumerate(masks)
+            ]
+        exists = out.let(loops.broadcast(out.let(inside, "inside"), lanes), "m")
+        if not out.target.masks:  # the first of these columns exist
+            place = out.let(loops.select(inside, place, context.column(vector)), "x")
+        read: list[Expr] = []
+        for v, m in enumerate(masks):
+            index = loops.ramp(place + v * lanes, lanes)
+            if out.target.masks:
+                both = exists if m is None else loops.binary("and", exists, m)
+                read.append(loops.load(context.a, index, both))
+            else:
+                zero = loops.broadcast(loops.const(0.0, context.columns.dtype), lanes)
+                read.append(loops.select(exists, loops.load(context.a, index), zero))
+        return read
 
-    def nest(rest: Sequence[DepthLoop], a: Expr, b: Expr) -> None:
+    def nest(rest: Sequence[DepthLoop], a: Expr, b: Expr, ks: tuple[Expr, ...]) -> None:
         a, b = out.let(a, "p"), out.let(b, "q")
         if not rest:
-            multiply(a, b)
+            multiply(a, b, ks)
             return
-        with out.loop("k", 0, rest[0].count) as k:
-            nest(rest[1:], a + k * rest[0].a, b + k * rest[0].b)
+        first, stop = ranges.get(len(ks), (loops.ZERO, rest[0].count))
+        with out.loop("k", first, stop) as k:
+            nest(rest[1:], a + k * rest[0].a, b + k * rest[0].b, (*ks, k))
 
     first = origin.a + context.column(vector) if context.by_column else origin.a
-    nest(context.depth_loops, first, context.b.start(vector, lanes))
+    nest(context.depth_loops, first, context.b.start(vector, lanes), ())
 
 
 def _finish_tile(

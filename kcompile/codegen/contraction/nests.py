@@ -25,6 +25,7 @@ from kcompile.codegen.contraction.blocking import (
     merge,
     multiple,
 )
+from kcompile.codegen.contraction.guards import Guard
 from kcompile.codegen.contraction.microkernel import (
     BlockContext,
     DepthLoop,
@@ -175,15 +176,21 @@ def _cycles_of_iteration(plans: Sequence[Plan]) -> Size:
 
 
 def _cycles_of_plan(plan: Plan) -> Size:
-    """Cycles of an iteration: the multiply-adds, two vectors a cycle; reading B when that is large,
-    because a product with few rows is bound by it."""
+    """Cycles of an iteration: the multiply-adds, two vectors a cycle, what is copied and what is written;
+    reading B when that is large, because a product with few rows is bound by it."""
     total, depth = plan.spec.sizes[1:]
     assert isinstance(total, int)
     block = min(plan.columns.part * plan.columns.lanes, total)
     rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.sums_rows
-    cycles = ceil_div(block, plan.columns.lanes) * rows * multiple(depth) // cost.MULTIPLY_ADDS
+    vectors = ceil_div(block, plan.columns.lanes) * rows
+    cycles = vectors * multiple(depth) // cost.MULTIPLY_ADDS
     if isinstance(depth, Batch):
         return Size(0, cycles)
+    cycles += vectors * cost.WRITTEN
+    if plan.read_a.by_column:
+        cycles += vectors * cost.COPIED
+    if plan.read_a.copied:
+        cycles += plan.read_a.size // plan.columns.lanes * cost.COPIED // plan.columns.parts
     if total * depth >= cost.FAR_OPERAND:
         cycles = max(cycles, block * depth // cost.FAR_READ)
     return Size(cycles)
@@ -281,7 +288,7 @@ def _b_buffer(code: _Code) -> Buffer | None:
 
 def _a_buffer(plan: Plan) -> Buffer | None:
     """Scratch for the copies of A that one block of rows, or of k, needs."""
-    if plan.read_a.kind == "in_place":
+    if not plan.read_a.copied:
         return None
     boxes = 1 if plan.by_depth else plan.rows.block_items
     return Buffer("copy", plan.columns.dtype, "scratch", boxes * plan.read_a.size)
@@ -384,7 +391,7 @@ def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr
     cut = plan.depth.axes[plan.depth.cut]
     for index, axis in [*zip(outer, plan.depth.axes), (start, cut)]:
         a, b = a + index * axis.a, b + index * axis.b
-    if plan.read_a.kind != "in_place":
+    if plan.read_a.copied:
         a = loops.const(0)
     if plan.read_b.copied:
         b = loops.const(0)
@@ -397,6 +404,8 @@ def _depth_loops(plan: Plan, length: Expr) -> tuple[DepthLoop, ...]:
     if plan.phase.empty:
         return (DepthLoop(loops.const(0), 0, 0),)
     cut = depth.axes[depth.cut]
+    if plan.read_a.kind == "guarded":
+        return tuple(DepthLoop(extent(x.size), x.a, x.b) for x in depth.axes)
     inner = [x for x in merge(depth.axes[depth.cut + 1 :]) if x.size != 1]
     inner_loops = [DepthLoop(extent(x.size), x.a, x.b) for x in inner]
     if inner and (cut.a, cut.b) == (
@@ -500,7 +509,11 @@ def _grid_tiles(
                     start = t * height + strip.start
                     inside = line * width + start
                     place = a + line * rows.lines.a + start * rows.width.a
-                    inner(TileOrigin(place, offsets, at.row + inside, q * rows.sums_rows + inside))
+                    guard = None
+                    if plan.read_a.kind == "guarded":
+                        where = (*at.outer, out.let(at.line + line, "y"), out.let(start, "x"))
+                        guard = Guard(plan.spec, plan.a.shape, strip, where)
+                    inner(TileOrigin(place, offsets, at.row + inside, q * rows.sums_rows + inside, guard))
 
         cover(context, strip.tile.vectors, over_rows, plan.rows_outside)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kcompile.codegen import cost
+from kcompile.codegen.contraction import guards
 from kcompile.codegen.contraction.blocking import (
     FLOAT,
     Axis,
@@ -29,11 +30,11 @@ from kcompile.codegen.contraction.blocking import (
     crowds,
     divisor_at_most,
     linear,
+    main_tile,
     merge,
     most_rows,
     multiple,
     row_major,
-    tile_vectors,
     whole_depth,
 )
 from kcompile.codegen.contraction.polyphase import Phase
@@ -43,19 +44,20 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout
 from kcompile.ir.types import Batch, Dim
 
-ReadKind = Literal["in_place", "packed_rows", "packed_box"]
+ReadKind = Literal["in_place", "guarded", "packed_rows", "packed_box"]
 
 
 @dataclass(frozen=True)
 class ReadA:
     """How tiles read A: the operand itself, or a copy of a part of it.
 
-    kind: "in_place", "packed_rows" (each row of A is copied) or "packed_box" (the part of the operand
-    that a block needs is copied as it lies). offset, and the strides of the variables of m and k, are in
-    elements of the array that is read. by_column: whether neighbouring columns read neighbours, so a tile
-    reads vectors; else they all read the same. sides: (size, stride) of the copied box, or row, for each
-    dim of the operand. reach: for each variable, how many of its values the copy covers; 0 where it covers
-    the one value at which the block is. size: elements of the copy.
+    kind: "in_place", "guarded" (in place, but elements may be outside: see `guards`), "packed_rows" (each
+    row of A is copied) or "packed_box" (the part of the operand that a block needs is copied as it lies).
+    offset, and the strides of the variables of m and k, are in elements of the array that is read.
+    by_column: whether neighbouring columns read neighbours, so a tile reads vectors; else they all read
+    the same. sides: (size, stride) of the copied box, or row, for each dim of the operand. reach: for
+    each variable, how many of its values the copy covers; 0 where it covers the one value at which the
+    block is. size: elements of the copy.
     """
 
     kind: ReadKind
@@ -66,6 +68,11 @@ class ReadA:
     sides: tuple[tuple[int, int], ...] = ()
     reach: tuple[int, ...] = ()
     size: int = 0
+
+    @property
+    def copied(self) -> bool:
+        """Whether tiles read a copy."""
+        return self.kind in ("packed_rows", "packed_box")
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,8 @@ class Plan:
         """Whether the loop over rows is outside: all columns of a tile of rows come before the next rows, as
         B's block stays in L2. Else all rows of a panel of B come before the next panel."""
         columns = self.columns.block * self.columns.lanes
+        if self.read_a.by_column:  # lines that a tile reads are read again by the tiles below it
+            return False
         return self.depth.longest * columns * FLOAT <= self.target.l2 // 3
 
     @property
@@ -134,7 +143,7 @@ def panel_width(spec: Contraction, target: Target, weights: bool, dtype: str = "
     if not isinstance(depth, int) or not isinstance(total, int) or spec.groups:
         return None
     lanes = target.lanes(dtype)
-    width = tile_vectors(ceil_div(total, lanes), lanes, target.registers) * lanes
+    width = main_tile(total, depth, rows, lanes, target.registers) * lanes
     column = len(spec.m) + len(spec.k)
     trailing = [x.terms for x in spec.b.index[-len(spec.j) :]]
     in_place = (
@@ -159,12 +168,12 @@ def make_plan(
     if not isinstance(total, int):
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
     columns = choose_columns(total, depth, rows, a.dtype, target)
-    if spec.groups:  # a copy of A is of all columns
-        columns = replace(columns, part=columns.vectors, block=columns.vectors)
     in_registers = epilogue.light and (target.masks or not columns.ragged)
     kind = _kind(spec, a, columns, target)
-    if kind == "packed_box" and isinstance(depth, int):
+    if kind in ("packed_box", "guarded") and isinstance(depth, int):
         spec = with_two_row_variables(spec, most_rows(columns.tile, target.registers))
+    if spec.groups:
+        columns = _columns_of_groups(spec, columns, kind, target)
     read_b = (
         _read_b(spec, b, target, columns, kind)
         if b_panels is None
@@ -172,6 +181,19 @@ def make_plan(
     )
     plan = _plan_by_depth if isinstance(depth, Batch) else _plan_by_rows
     return plan(phase, spec, a, b, epilogue, target, columns, kind, read_b, in_registers)
+
+
+def _columns_of_groups(spec: Contraction, columns: Columns, kind: ReadKind, target: Target) -> Columns:
+    """The columns where each has its own A. Short lines have wider tiles, as far as these divide the columns
+    evenly; threads share the columns of few rows, as they do in the products before, whose results are then
+    near; but a copy of A is of all columns."""
+    vectors, width = columns.vectors, spec.m[-1]
+    columns = replace(columns, part=vectors, block=vectors)
+    if kind != "guarded" or not isinstance(width, int) or width > most_rows(columns.tile, target.registers):
+        return columns
+    tile = max(divisor_at_most(vectors, (target.registers - 1) // (width + 1)), columns.tile)
+    few = multiple(spec.sizes[0]) < cost.FEW_ROWS
+    return replace(columns, tile=tile, part=tile if few else vectors)
 
 
 # ---------------------------------------------------------------- reading
@@ -255,19 +277,23 @@ def _variables(spec: Contraction) -> int:
 
 
 def _in_place(spec: Contraction, a: Source) -> ReadA:
-    place = linear(spec.a, a.shape, _variables(spec))
+    kind: ReadKind = "guarded" if any(spec.a.guarded) else "in_place"
+    place = linear(guards.whole(spec.a), a.shape, _variables(spec))
     assert place is not None
     m, k = len(spec.m), len(spec.m) + len(spec.k)
-    return ReadA("in_place", place[0], place[1][:m], place[1][m:k], bool(spec.groups))
+    return ReadA(kind, place[0], place[1][:m], place[1][m:k], bool(spec.groups))
 
 
 def _kind(spec: Contraction, a: Source, columns: Columns, target: Target) -> ReadKind:
     """How A is to be read, see `ReadA`."""
     place = None if a.buffer is None else linear(spec.a, a.shape, _variables(spec))
+    static = isinstance(spec.sizes[2], int)
     if spec.groups:
         readable = target.masks or not columns.ragged
-        return "packed_box" if place is None or not readable else "in_place"
-    static = isinstance(spec.sizes[2], int)
+        if place is not None and readable:
+            return "in_place"
+        padded = static and a.buffer is not None and guards.readable(spec, a.shape)
+        return "guarded" if padded and readable else "packed_box"
     if place is not None:
         axes = merge([Axis(s, x) for s, x in zip(spec.m, place[1])])
         copies = (
@@ -389,14 +415,18 @@ def _plan_by_rows(
         read_a, rows = _box_rows(spec, columns, target, kept)
     else:
         read_a = _in_place(spec, a)
-    axes = [Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)]
+    if kind == "guarded":
+        rows = _guarded_rows([Axis(s, x) for s, x in zip(spec.m, read_a.m)], columns, target)
+    axes: Sequence[Axis] = [Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)]
+    if kind != "guarded":
+        axes = merge(axes)
     width = columns.tile * columns.lanes
     wide = columns.block * columns.lanes
-    depth = whole_depth(merge(axes))
+    depth = whole_depth(axes)
     if kind == "in_place" and read_b.copied and total * wide > budget:
         depth = choose_depth(axes, budget // wide)
     elif kind == "in_place" and total * width > 2 * budget:
-        depth = choose_depth(merge(axes), budget // width)
+        depth = choose_depth(axes, budget // width)
     if kind == "in_place":
         kept = kept if depth.single else wide
         lines = merge([Axis(s, x) for s, x in zip(spec.m, read_a.m)])
@@ -439,6 +469,18 @@ def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int) ->
     grid = _grid(axes, columns, target, item_lines, kept)
     block_items = max(1, min(grid.block_items, budget // read.size))
     return read, replace(grid, block_items=block_items)
+
+
+def _guarded_rows(axes: Sequence[Axis], columns: Columns, target: Target) -> GridRows:
+    """The rows as items of few lines, since nothing is copied for one, and tiles that lie in one line."""
+    *outer, lines, width = axes
+    assert isinstance(width.size, int)
+    item_lines = 1
+    if isinstance(lines.size, int):
+        item_lines = divisor_at_most(lines.size, max(lines.size // cost.ITEMS, 1))
+    strips = choose_strips(width.size, lines.size, item_lines, columns, target.registers, alone=True)
+    block_items = max(1, cost.BLOCK_ROWS // (item_lines * width.size))
+    return GridRows(tuple(outer), lines, width, item_lines, strips, block_items)
 
 
 def _grid(axes: Sequence[Axis], columns: Columns, target: Target, item_lines: int, kept: int) -> GridRows:

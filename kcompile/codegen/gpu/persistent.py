@@ -31,7 +31,7 @@ Placed = tuple[Node, Sequence[Ref]]
 
 def lower_persistent(name: str, groups: Sequence[Placed], count: int, target: Target) -> Launch | None:
     """The launch that runs `groups`, in order, `count` times; None where launches of their own are
-    better. The groups must be row-wise (`memory_plan.is_rowwise`). Raises ValueError for an op that no kernel
+    better. The groups must be row-wise (`by_samples.is_rowwise`). Raises ValueError for an op that no kernel
     for graphics processors computes."""
     if not _is_light([node for node, _ in groups]):
         return None

@@ -429,7 +429,9 @@ def conv(
     x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int], groups: int = 1
 ) -> Tensor:
     """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in / groups, out], as Keras has it:
-    each group of channels makes a group of `out`."""
+    each group of channels makes a group of `out`. Zeros that were put around x just before are padding of the
+    convolution itself, so that no array is made of them."""
+    x, padding = _with_own_padding(x, padding)
     attrs = _attributes(strides, padding, dilation, groups)
     if groups > 1 and isinstance(x, Tensor) and isinstance(w, Tensor):
         filters, *rest = static((w.shape[-1], w.shape[-2]))
@@ -437,6 +439,26 @@ def conv(
             copies = broadcast_to(reshape(x, (*x.shape, 1)), (*x.shape, filters // groups))
             return conv(reshape(copies, (*x.shape[:-1], filters)), w, strides, padding, dilation, filters)
     return emit("conv", [x, w], **attrs)
+
+
+def _with_own_padding(x: Operand, padding: Pads) -> tuple[Operand, Pads]:
+    """x without the zeros that a `pad` of its spatial axes put around it, perhaps before a transpose of them,
+    and the padding with these."""
+    if not isinstance(x, Tensor):
+        return x, padding
+    axes, found = tuple(range(x.rank)), x.graph.nodes[x.value.node]
+    if found.op.permutes:
+        axes, found = found.attrs["axes"], x.graph.nodes[found.inputs[0].node]
+    if found.op.name != "pad":
+        return x, padding
+    (low, high), inner = ([found.attrs[name][a] for a in axes] for name in ("low", "high")), found.attrs
+    around = (*zip(low, high),)
+    plain = inner["value"] == 0 and not any(inner["interior"]) and min(*low, *high) >= 0
+    if not plain or any(around[0]) or any(around[-1]):
+        return x, padding
+    before = Tensor(x.graph, found.inputs[0])
+    own = tuple((a + c, b + d) for (a, b), (c, d) in zip(padding, around[1:-1]))
+    return (before if axes == tuple(range(x.rank)) else transpose(before, axes)), own
 
 
 def _attributes(

@@ -129,6 +129,7 @@ register(
         lower=_lower_reshape,
         cases=_reshape_case,
         linear=(0,),
+        row_by_row=lambda shape: True,
         type_only=True,
         view=True,
         order_only=True,
@@ -175,6 +176,7 @@ register(
         lower=_lower_transpose,
         cases=_transpose_case,
         linear=(0,),
+        row_by_row=lambda axes: axes[:1] == (0,),
         permutes=True,
         order_only=True,
     )
@@ -209,6 +211,7 @@ register(
             (TensorType((1, 3)),), {"shape": (*draw.shape(0, 1), draw.choice((2, 1)), 3)}
         ),
         linear=(0,),
+        row_by_row=lambda shape: True,
         type_only=True,
         broadcasts=True,
         inlined=True,
@@ -255,6 +258,7 @@ register(
         cases=_reverse_case,
         involution=True,
         linear=(0,),
+        row_by_row=lambda axes: 0 not in axes,
         order_only=True,
     )
 )
@@ -339,6 +343,7 @@ register(
         gradient=_pad_gradient,
         lower=_lower_pad,
         cases=_pad_case,
+        row_by_row=lambda low, high, interior, value: not any((low or (1,))[:1] + high[:1] + interior[:1]),
         order_only=True,
     )
 )
@@ -402,6 +407,7 @@ register(
         ),
         cases=_slice_case,
         linear=(0,),
+        row_by_row=lambda start, stop, step: start[:1] == (0,) and step[:1] == (1,),
         order_only=True,
     )
 )
@@ -470,6 +476,7 @@ register(
         gradient=_concat_gradient,
         lower=_lower_concat,
         cases=_concat_case,
+        row_by_row=lambda axis: axis != 0,
         order_only=True,
     )
 )

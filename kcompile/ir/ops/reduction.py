@@ -101,6 +101,7 @@ def _make(
             cases=cases,
             tolerance=tolerance,
             expensive=True,
+            row_by_row=lambda axes: 0 not in axes,
             **traits,
         )
     )

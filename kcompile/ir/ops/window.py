@@ -140,6 +140,7 @@ register(
         cases=_case,
         tolerance=0.0,
         expensive=True,
+        row_by_row=lambda **_: True,
         order_only=True,
     )
 )
@@ -154,6 +155,7 @@ register(
         cases=_case,
         tolerance=1e-5,
         expensive=True,
+        row_by_row=lambda **_: True,
     )
 )
 
@@ -192,6 +194,7 @@ register(
         lower=_lower_argmax,
         cases=_case,
         expensive=True,
+        row_by_row=lambda **_: True,
     )
 )
 
@@ -290,6 +293,7 @@ register(
         cases=_unpool_case,
         tolerance=1e-5,
         expensive=True,
+        row_by_row=lambda **_: True,
     )
 )
 
@@ -339,6 +343,7 @@ register(
         cases=_scatter_case,
         tolerance=1e-5,
         expensive=True,
+        row_by_row=lambda **_: True,
     )
 )
 register(
@@ -355,6 +360,7 @@ register(
         cases=_gather_case,
         tolerance=0.0,
         expensive=True,
+        row_by_row=lambda **_: True,
     )
 )
 

@@ -1,0 +1,95 @@
+"""Which groups compute each sample by itself, and whether a batch is better computed in blocks of samples.
+
+Enters: groups of a fused graph. Leaves: answers. The values between the layers of a large network do not stay
+in a cache, for a whole batch. Where each sample depends on itself alone, an entry runs all its launches for a
+few samples before the next ones, in the same memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from kcompile.codegen import cost
+from kcompile.codegen.loops import BYTES
+from kcompile.codegen.program import Blocks, Size, buffer_bytes
+from kcompile.ir.graph import Graph, Node
+from kcompile.ir.types import Batch, TensorType, numel
+from kcompile_runtime.layout import ALIGNMENT, round_up
+
+
+def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size) -> Blocks | None:
+    """How an entry of a fused graph is best run in blocks of samples; None where all at once is as good, or
+    where samples depend on each other. arena: of the entry."""
+    boundary = [[graph.type(v) for v in side.values()] for side in (graph.inputs, graph.outputs)]
+    types = [t for side in boundary for t in side]
+    if not groups or graph.updates or any(m.op.loop or not is_rowwise(m) for m in groups):
+        return None
+    if not all(map(_leads_with_batch, types)):
+        return None
+    inputs, outputs = (tuple(_sample_bytes(t) for t in side) for side in boundary)
+    unit = math.lcm(*(ALIGNMENT // math.gcd(ALIGNMENT, size) for size in (*inputs, *outputs)))
+    held = arena.per_sample + sum(inputs) + sum(outputs)
+    samples = round_up(max(cost.BLOCK_BYTES // max(held, 1), 1), unit)
+    moved, weights = _traffic(graph, groups)
+    again = weights * cost.WEIGHTS_AGAIN > moved * samples
+    if again or samples > cost.BLOCK_SAMPLES or held * samples > 2 * cost.BLOCK_BYTES:
+        return None
+    return Blocks(samples, unit, inputs, outputs)
+
+
+def _traffic(graph: Graph, groups: Sequence[Node]) -> tuple[int, int]:
+    """(Bytes that groups read and write for each sample, bytes of weights that they read)."""
+    moved = weights = 0
+    for m in groups:
+        for type in (*m.types, *map(graph.type, m.inputs)):
+            size = buffer_bytes(type)
+            moved, weights = moved + size.per_sample, weights + size.fixed
+    return moved, weights
+
+
+def _sample_bytes(type: TensorType) -> int:
+    count = numel(type.shape)
+    assert isinstance(count, Batch)
+    return count.multiple * BYTES[type.dtype]
+
+
+# ---------------------------------------------------------------- groups
+
+
+def is_rowwise(group: Node) -> bool:
+    """Whether each sample of a group's results depends on the same sample of its operands only, in
+    the same place: then any range of samples can be computed by itself. Not so where samples share a
+    result: threads at different steps would write it."""
+    body = group.body
+    return all(map(_leads_with_batch, group.types)) and all(
+        _is_rowwise_node(m, [body.type(v) for v in m.inputs]) for m in body.nodes.values()
+    )
+
+
+def _is_rowwise_node(m: Node, operands: Sequence[TensorType]) -> bool:
+    if m.op.kind == "random" or m.op.origin in ("index", "size"):
+        return False
+    if any(_has_batch(t) and not _leads_with_batch(t) for t in m.types):
+        return False
+    samples = [t for t in operands if _has_batch(t)]
+    if not _leads_with_batch(m.types[0]):
+        return not samples  # else a sum over samples
+    return all(t.shape[0] == m.types[0].shape[0] for t in samples) and _goes_by_rows(m, operands)
+
+
+def _goes_by_rows(m: Node, operands: Sequence[TensorType]) -> bool:
+    """Whether a row of the result depends on the same rows of the operands that have the batch."""
+    if m.op.contraction is not None:
+        return m.op.contraction(*operands, **m.attrs).by_sample
+    if m.op.numbered is not None:
+        return m.op.numbered > 0 or not _has_batch(operands[0])
+    return m.op.kind in ("elementwise", "source") or m.op.row_by_row(**m.attrs)
+
+
+def _has_batch(type: TensorType) -> bool:
+    return any(isinstance(d, Batch) for d in type.shape)
+
+
+def _leads_with_batch(type: TensorType) -> bool:
+    return bool(type.shape) and isinstance(type.shape[0], Batch)

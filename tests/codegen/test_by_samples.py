@@ -1,0 +1,103 @@
+"""Entries that compute a batch in blocks of samples, where each sample depends on itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from kcompile.codegen import cost, targets
+from kcompile.codegen.program import Blocks
+from kcompile.compiler import Compiled, compile_graph, load
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph
+from kcompile.ir.interpreter import run
+from kcompile.ir.tensor import Tensor, constant
+from kcompile.ir.types import Batch, TensorType
+
+N = Batch()
+Make = Callable[[Tensor], Tensor]
+
+
+def network(make: Make, *sizes: int) -> Graph:
+    graph = Graph("images")
+    x = Tensor(graph, graph.input("x", TensorType((N, *sizes))))
+    graph.outputs["y"] = make(x).value
+    graph.outputs["z"] = (make(x) * 2.0).value
+    return graph
+
+
+def convolved(x: Tensor) -> Tensor:
+    weights = np.random.default_rng(0).normal(size=(3, 3, x.shape[-1], 16)).astype(np.float32)
+    y = ops.relu(ops.conv(x, constant(x.graph, weights), (1, 1), ((1, 1), (1, 1)), (1, 1)))
+    y = ops.concatenate([y, ops.transpose(y, (0, 2, 1, 3))], -1)
+    return ops.softmax(ops.reduce_sum(y, (1,)))
+
+
+def compiled(graph: Graph, frozen: bool = True) -> Compiled:
+    return compile_graph(graph, "run", targets.native(), frozen=frozen)
+
+
+def blocks_of(graph: Graph) -> Blocks | None:
+    return compiled(graph).program.entries[-1].blocks
+
+
+@pytest.fixture
+def small_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "BLOCK_BYTES", 60_000)
+    monkeypatch.setattr(cost, "WEIGHTS_AGAIN", 0)
+
+
+def test_blocks_give_the_bits_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = network(convolved, 12, 12, 3)
+    x = np.random.default_rng(1).normal(size=(11, 12, 12, 3)).astype(np.float32)
+    expected = run(graph, 11, {"x": x}, {}, "float64").outputs
+    results = []
+    for held in (60_000, 1 << 40):
+        monkeypatch.setattr(cost, "BLOCK_BYTES", held)
+        made = compiled(graph)
+        blocks = made.program.entries[-1].blocks
+        assert (blocks is not None) == (held == 60_000)
+        if blocks is not None:
+            assert blocks.samples < 5 and blocks.inputs == (1728,)
+        for threads in (1, 2):
+            program = load(made, {}, threads)
+            for n in (1, 2, 3, 5, 11):
+                results.append(program.run("run", n, [x[:n].copy()]))
+                for got, right in zip(results[-1], expected.values()):
+                    np.testing.assert_allclose(got, right[:n], rtol=2e-5, atol=2e-5)
+    half = len(results) // 2
+    for got, right in zip(results[:half], results[half:]):
+        np.testing.assert_array_equal(got, right)
+
+
+@pytest.mark.usefixtures("small_cache")
+def test_blocks_keep_arrays_aligned() -> None:
+    blocks = blocks_of(network(lambda x: ops.relu(x) + 1.0, 5))
+    assert blocks is not None and blocks.unit == 16 and blocks.samples % 16 == 0
+
+
+MIXED: dict[str, Make] = {
+    "mean over the batch": lambda x: x - ops.reduce_sum(x, (0,)),
+    "the other end of the batch": lambda x: ops.reverse(x, (0,)),
+}
+
+
+@pytest.mark.usefixtures("small_cache")
+@pytest.mark.parametrize("name", MIXED)
+def test_samples_that_depend_on_each_other_stay_together(name: str) -> None:
+    graph = network(MIXED[name], 3000)
+    assert blocks_of(graph) is None
+    x = np.random.default_rng(1).normal(size=(9, 3000)).astype(np.float32)
+    expected = run(graph, 9, {"x": x}, {}, "float64").outputs
+    got = load(compiled(graph), {}).run("run", 9, [x])
+    for a, b in zip(got, expected.values()):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+def test_large_weights_are_not_read_again() -> None:
+    def dense(x: Tensor) -> Tensor:
+        return ops.matmul(x, constant(x.graph, np.ones((4096, 4096), np.float32)))
+
+    assert blocks_of(network(dense, 4096)) is None
