@@ -85,6 +85,39 @@ def parser() -> argparse.ArgumentParser:
     add_lengths(command)
     command.set_defaults(run=build)
 
+    command = commands.add_parser(
+        "quantize", help="compile a model into a shared library that computes with numbers of 8 bits"
+    )
+    add_model(command)
+    command.add_argument(
+        "--samples",
+        action="append",
+        type=Path,
+        metavar="X.npy",
+        required=True,
+        help="representative data, a row for each sample; once for each model input",
+    )
+    command.add_argument(
+        "--labels",
+        action="append",
+        type=Path,
+        metavar="Y.npy",
+        help="of the samples, for the accuracy; once for each output",
+    )
+    command.add_argument("--skip", nargs="+", default=(), metavar="LAYER", help="layers that stay float32")
+    command.add_argument(
+        "--percentile",
+        type=float,
+        default=100.0,
+        metavar="P",
+        help="how much of what a layer reads its range has (default: %(default)s)",
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.so", help="default: print the accuracy, write nothing"
+    )
+    command.add_argument("--target", default="native", help="of FILE.so (default: %(default)s)")
+    command.set_defaults(run=quantize)
+
     command = commands.add_parser("predict", help="predictions of a model or a built library")
     add_model(command, "a model file, or what `kcompile build` wrote")
     add_input(command, required=True)
@@ -218,15 +251,46 @@ def run(arguments: argparse.Namespace) -> int:
 def build(arguments: argparse.Namespace) -> int:
     import kcompile
 
+    check_suffix(arguments)
+    compiled = compile_model(arguments)
+    kcompile.export(compiled, str(arguments.output), target=arguments.target, lengths=arguments.lengths)
+    tell_of_library(arguments)
+    return OK
+
+
+def check_suffix(arguments: argparse.Namespace) -> None:
     if (arguments.output.suffix == ".wasm") != (arguments.target == "wasm32"):
         raise ValueError(
             f"a name that ends in .wasm goes with --target wasm32. Received: "
             f"{arguments.output}, --target {arguments.target}"
         )
-    compiled = compile_model(arguments)
-    kcompile.export(compiled, str(arguments.output), target=arguments.target, lengths=arguments.lengths)
+
+
+def tell_of_library(arguments: argparse.Namespace) -> None:
     size = arguments.output.stat().st_size
     print(f"wrote {arguments.output} ({size:,} bytes) and {arguments.output.with_suffix('.h')}")
+
+
+def quantize(arguments: argparse.Namespace) -> int:
+    import kcompile
+
+    if arguments.output is not None:
+        check_suffix(arguments)
+    elif arguments.target != "native":
+        raise ValueError("--target is that of -o, which is not given")
+    samples, labels = (
+        [read_array(path) for path in paths or ()] for paths in (arguments.samples, arguments.labels)
+    )
+    made = kcompile.quantize(
+        load_model(arguments),
+        samples[0] if len(samples) == 1 else samples,
+        None if not labels else labels[0] if len(labels) == 1 else labels,
+        skip=arguments.skip,
+        percentile=arguments.percentile,
+    )
+    if arguments.output is not None:
+        kcompile.export(made, str(arguments.output), target=arguments.target)
+        tell_of_library(arguments)
     return OK
 
 

@@ -54,7 +54,7 @@ def images(tmp_path):
 # ---------------------------------------------------------------- arguments and errors
 
 
-@pytest.mark.parametrize("command", ["demo", "build", "predict", "verify", "show", "inspect"])
+@pytest.mark.parametrize("command", ["demo", "build", "quantize", "predict", "verify", "show", "inspect"])
 def test_help(capsys, command):
     status, out, _ = run(capsys, command, "--help")
     assert status == 0 and out.startswith(f"usage: kcompile {command}")
@@ -69,6 +69,7 @@ def test_help(capsys, command):
         ["demo", "--epochs", "0"],
         ["build", "m.json"],
         ["predict", "m.json"],
+        ["quantize", "m.json"],
     ],
 )
 def test_wrong_arguments(capsys, arguments):
@@ -184,6 +185,21 @@ def test_build_then_inspect_and_predict(capsys, saved, model, images, tmp_path):
     status, _, _ = run(capsys, "predict", library, "--input", images, "--output", result)
     assert status == 0
     assert np.array_equal(np.load(result), kcompile.compile(model).predict(np.load(images)))
+
+
+def test_quantize_tells_of_accuracy_and_writes_a_library(capsys, saved, model, images, tmp_path):
+    library, labels = tmp_path / "out.so", tmp_path / "y.npy"
+    np.save(labels, kcompile.compile(model).predict(np.load(images)).argmax(1))
+    given = ["quantize", saved, "--samples", images]
+    status, out, _ = run(capsys, *given, "--labels", labels, "-o", library, "--skip", "decide")
+    assert status == 0 and re.search(r"look +int8", out) and re.search(r"decide +float32: skipped", out)
+    assert "in float32 100.00%" in out and "out.so" in out
+    assert run(capsys, "predict", library, "--input", images)[0] == 0
+    status, out, _ = run(capsys, *given, "--percentile", "99")
+    assert status == 0 and re.search(r"decide +int8", out)
+    one_message(run(capsys, *given, "--target", "wasm32"), "-o")
+    one_message(run(capsys, *given, "-o", tmp_path / "out.so", "--target", "wasm32"), ".wasm")
+    one_message(run(capsys, *given, "--skip", "none"), "look")
 
 
 @pytest.mark.parametrize(

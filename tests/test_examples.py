@@ -26,6 +26,12 @@ def test_export_c(root, capsys):
     assert "DIFFERENT" not in capsys.readouterr().out
 
 
+def test_quantize(root, capsys):
+    floats, whole = main_of(root, "quantize.py")(epochs=4)
+    assert floats > 0.85 and whole > floats - 0.02
+    assert "same class" in capsys.readouterr().out
+
+
 def test_custom_layer(root, capsys):
     assert main_of(root, "custom_layer.py")(epochs=10) < 0.5
     assert "Ripples" in capsys.readouterr().out
@@ -47,6 +53,7 @@ def test_every_example_is_tested(root):
         "custom_layer.py",
         "shared_layer.py",
         "export_c.py",
+        "quantize.py",
         "test_a_layer.py",
         "endless_images.py",
     }
