@@ -41,7 +41,8 @@ class Architecture:
     LLVM's name -> the features that they stand for. tunes: processors to order instructions for, by LLVM's
     names. attributes: of functions, for LLVM; $BITS is the width of a vector. flush: instructions (before,
     after) between which denormal numbers count as zero. dots: by the bits of a vector, LLVM's name of what
-    multiplies 16-bit integers and adds the products of neighbours in 32 bits.
+    multiplies 16-bit integers and adds the products of neighbours in 32 bits. pair_sums: the same of what
+    adds neighbours alone.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Architecture:
     attributes: str = '"prefer-vector-width"="$BITS"'
     flush: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     dots: Mapping[int, str] = field(default_factory=dict)
+    pair_sums: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def elf_machine(self) -> int:
@@ -230,6 +232,7 @@ _ARM = Architecture(
     ),
     flags=_ARM_FLAGS,
     tunes=_ARM_TUNES,
+    pair_sums={128: "aarch64.neon.saddlp.v4i32.v8i16"},
 )
 
 # ---------------------------------------------------------------- riscv64

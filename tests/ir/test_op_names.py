@@ -27,6 +27,7 @@ NAMED = {
     'ir/passes/compact_scatters.py: node.op.name == "scatter_rows"': "what the pass is about",
     'ir/passes/fusion/rules.py: node.op.name != "concatenate"': "each element would ask all parts",
     'ir/passes/fusion/producers.py: node.op.name == "pack_panels"': "panels have an order of their own",
+    'ir/passes/quantize_products.py: node.op.name == "minimum"': "what the last byte cuts off",
     'ir/passes/quantize_products.py: node.op.name == "relu"': "what the first byte cuts off",
     'ir/passes/use_winograd.py: node.op.name != "conv"': "what the pass is about",
     'ir/ops/contraction.py: found.op.name != "pad"': "zeros around an operand become the convolution's own",

@@ -298,8 +298,8 @@ def _to_odd(b: Block, s: str, error: str, lanes: int) -> str:
 
 
 def _dot_bytes(b: Block, e: loops.DotBytes) -> Value:
-    """By the instruction for it; else in halves of words, as pairs of products of 16 bits, which are exact
-    (products of bytes added in 16 bits are not); else byte by byte."""
+    """By the instruction for it; else in halves of words, as pairs of products of 16 bits, which an unsigned
+    and a signed byte fill (their sum in 16 bits would not be exact); else byte by byte."""
     x, y, z = b.operand(e.a), b.operand(e.b), b.operand(e.c)
     kind, bits = type_name("int32", e.lanes), 32 * e.lanes
     whole = b.target.vector_bits == bits
@@ -308,8 +308,10 @@ def _dot_bytes(b: Block, e: loops.DotBytes) -> Value:
         x, y = (b.op(f"bitcast {kind} {v} to {narrow}") for v in (x, y))
         text = f"call {kind} @llvm.x86.avx512.vpdpbusd.{bits}({kind} {z}, {narrow} {x}, {narrow} {y})"
         return typed(b.op(text), "int32", e.lanes)
-    pairs = b.target.architecture.dots.get(bits) if whole else None
-    if pairs is None:
+    architecture = b.target.architecture
+    pairs = architecture.dots.get(bits) if whole else None
+    sums = architecture.pair_sums.get(bits) if whole else None
+    if pairs is None and sums is None:
         for i in range(4):
             of_x = _bits_of(b, "lshr", x, 8 * i, 24, e.lanes)
             of_y = _bits_of(b, "ashr", y, 8 * i, 24, e.lanes)
@@ -327,7 +329,10 @@ def _dot_bytes(b: Block, e: loops.DotBytes) -> Value:
         ]
 
     for left, right in zip(halves(x, "lshr"), halves(y, "ashr")):
-        z = b.op(f"add {kind} {z}, {b.op(f'call {kind} @llvm.{pairs}({half} {left}, {half} {right})')}")
+        given = f"{half} {left}, {half} {right}"
+        if pairs is None:
+            given = f"{half} {b.op(f'mul {half} {left}, {right}')}"
+        z = b.op(f"add {kind} {z}, {b.op(f'call {kind} @llvm.{pairs or sums}({given})')}")
     return typed(z, "int32", e.lanes)
 
 

@@ -21,7 +21,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Source, Value
 from kcompile.ir.op import OPS
 from kcompile.ir.ops.quantized import LEVELS, MOST_DEPTH, WORD, pack_words
-from kcompile.ir.rewrite import rebuild, weights_only
+from kcompile.ir.rewrite import literal, rebuild, weights_only
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import TensorType, numel, static
 
@@ -171,22 +171,38 @@ def quantize_products(
         scales = (kernel.scales / range_.rate).astype(np.float32)
         return ops.cast(sums, "float32") * variable(new, node, "scales", scales)
 
-    return rebuild(graph, rule), made
+    new = rebuild(graph, rule)
+    read = {v.node for node in new.nodes.values() for v in node.inputs} | {v.node for v in new.results()}
+    new.variables = {name: v for name, v in new.variables.items() if v.node in read or name in new.updates}
+    return new, made
 
 
 def _quantized(x: Tensor, range_: ByteRange) -> Tensor:
     """x in bytes. What is only moved is moved in bytes, which are less to write and to read, and maxima are
-    taken of them: the largest byte is that of the largest float. Where 0.0 is the first byte, all that is
-    less is, too."""
+    taken of them: the largest byte is that of the largest float. What limits x to an end of what bytes have
+    is left out, as they do it."""
     node = x.graph.nodes[x.value.node]
-    if node.op.name == "relu" and not range_.zero:
-        return _quantized(Tensor(x.graph, node.inputs[0]), range_)
+    limited = _limited(x.graph, node, range_)
+    if limited is not None:
+        return _quantized(limited, range_)
     if not node.op.order_only:
         return ops.quantize(x, range_.rate, range_.zero)
     attrs = dict(node.attrs)
     if "value" in attrs:
         attrs["value"] = range_.bytes_of(attrs["value"])
     return emit(node.op, [_quantized(Tensor(x.graph, v), range_) for v in node.inputs], **attrs)
+
+
+def _limited(graph: Graph, node: Node, range_: ByteRange) -> Tensor | None:
+    """What a node limits from below to what the first byte is, or from above to what the last one is."""
+    if node.op.name == "relu" and not range_.zero:
+        return Tensor(graph, node.inputs[0])
+    if node.op.name == "minimum":
+        for x, limit in (node.inputs, node.inputs[::-1]):
+            high = literal(graph, limit)
+            if high is not None and range_.bytes_of(high) == LEVELS:
+                return Tensor(graph, x)
+    return None
 
 
 def _in_words(x: Tensor) -> Tensor:
