@@ -62,6 +62,7 @@ WEIGHTS_AGAIN = 4  # weights read again for each block may be one byte to so man
 TRANSPOSED_LINES = 16  # lines of an operand that lies across the vectors; they stay in L1
 PACKED_DEPTH = 128  # summed elements from which on packing B pays within a step
 PACKED_ROWS = 64  # rows from which on it does
+HALVED_ROWS = 16  # rows from which on rounding and packing B within a step pays
 COPIED_COLUMNS = 128  # columns from which on copying rows of A that crowd a set of L1 pays
 COPIED_ROWS = 16  # rows from which on it does
 

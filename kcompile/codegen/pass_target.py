@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kcompile.codegen.contraction.plan import panel_width
+from kcompile.codegen.contraction.plan import in_halves, panel_width
 from kcompile.codegen.contraction.winograd import choose_tiling
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
@@ -32,5 +32,8 @@ class CodegenTarget:
     def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
         return panel_width(spec, self.target, constant, dtype)
 
-    def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
-        return choose_tiling(spec, self.target)
+    def halves(self, spec: Contraction, constant: bool) -> Contraction | None:
+        return in_halves(spec, self.target, constant)
+
+    def winograd_tiling(self, spec: Contraction, rounded: bool) -> tuple[tuple[int, ...], int] | None:
+        return choose_tiling(spec, self.target, rounded and self.halves(spec, True) is not None)

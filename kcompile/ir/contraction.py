@@ -175,6 +175,25 @@ class Contraction:
         return replace(self, g=g, m=m, k=k, j=j)
 
     @property
+    def in_halves(self) -> Contraction | None:
+        """The contraction of words that hold two summed elements each: `halved` of the last dim of k, or None
+        where an operand has not that dim for itself. (So are the operands, along `halved_axis`.)"""
+        alone = all(self.halved_axis(x) is not None for x in (self.a, self.b))
+        last = self.k[-1]
+        if not alone or self.groups or not isinstance(last, int) or last < 2:
+            return None
+        return replace(self, k=(*self.k[:-1], halved(last)))
+
+    def halved_axis(self, access: Access) -> int | None:
+        """The dim of an operand, of one sample of g, that the last dim of k is the coordinate of; None where
+        there is none, or more than that is in it."""
+        last = len(self.m) + len(self.k) - 1
+        found = [i for i, x in enumerate(access.index) if any(v == last for v, _ in x.terms)]
+        if len(found) != 1 or access.index[found[0]] != variable(last) or access.guarded[found[0]]:
+            return None
+        return found[0]
+
+    @property
     def sizes(self) -> tuple[Dim, Dim, Dim]:
         """(rows, columns, summed) = (M, J, K), of one sample of g."""
         return numel(self.m), numel(self.j), numel(self.k)
@@ -203,6 +222,12 @@ def _affine_text(affine: Affine, names: list[str]) -> str:
         parts.append(str(affine.offset))
     text = " + ".join(part.removeprefix("1*") for part in parts).replace("+ -1*", "- ").replace("+ -", "- ")
     return text if affine.divisor == 1 else f"({text}) / {affine.divisor}"
+
+
+def halved(size: int) -> int:
+    """Words of two elements that so many elements fill: element i and element i + halved(size), or nothing,
+    are one word, so that vectors of neighbours make a vector of words."""
+    return -(-size // 2)
 
 
 def variable(number: int, coefficient: int = 1) -> Affine:

@@ -62,7 +62,7 @@ def contractions(compiled: Compiled) -> list[str]:
 @pytest.mark.parametrize("same", [True, False])
 def test_the_pass_keeps_the_meaning(outputs: tuple[int, int], same: bool) -> None:
     graph = convolution((11, 7, 16), (3, 4), 32, same)
-    made = passes.use_winograd(graph, lambda spec: (outputs, 16))
+    made = passes.use_winograd(graph, lambda spec, rounded: (outputs, 16))
     assert "winograd" in {m.op.name for m in made.live()}
     x, w = data(graph, 2)
     before, after = (interpreter.run(g, 2, {"x": x}, {"w": w}, "float64").outputs["y"] for g in (graph, made))

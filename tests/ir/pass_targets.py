@@ -28,7 +28,10 @@ class Plain:
     def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
         return None
 
-    def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
+    def halves(self, spec: Contraction, constant: bool) -> None:
+        return None
+
+    def winograd_tiling(self, spec: Contraction, rounded: bool) -> tuple[tuple[int, ...], int] | None:
         return None
 
 
@@ -39,7 +42,10 @@ class Eager(Plain):
     def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
         return 8 if all(isinstance(d, int) for d in spec.k + spec.j) else None
 
-    def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
+    def halves(self, spec: Contraction, constant: bool) -> None:
+        return None
+
+    def winograd_tiling(self, spec: Contraction, rounded: bool) -> tuple[tuple[int, ...], int] | None:
         filters, taps = spec.j[0], bind(spec.k[:-1], 1)
         if not isinstance(filters, int) or max(taps) > MOST - 1:
             return None

@@ -7,6 +7,7 @@ kernel.
     blocking     the sizes: register tile, columns, rows, depth
     packing      copies operands in the order in which they are read
     guards       which taps lie inside an operand that is padded and read in place
+    words        operands in words of two numbers of bfloat16
     microkernel  the register tile, and what becomes of its sums
     nests        the loops around the tile
     polyphase    strided gradients, without the zeros

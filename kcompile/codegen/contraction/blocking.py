@@ -94,7 +94,7 @@ class Columns:
     """total: J. lanes: of a vector. vectors: ceil(J / lanes). tile: vectors of the main register
     tile. part: the unit in which columns are divided between threads where rows are few, in vectors: a
     multiple of the tile's, or all. block: vectors of a block in the cache, a multiple of the part. dtype: of
-    the operands and their sums."""
+    the sums."""
 
     total: int
     lanes: int

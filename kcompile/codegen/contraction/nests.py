@@ -39,6 +39,7 @@ from kcompile.codegen.contraction.microkernel import (
 from kcompile.codegen.contraction.packing import Copy, PanelCopy, Side, copy_box, copy_panels
 from kcompile.codegen.contraction.plan import Plan, group_is_column, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
+from kcompile.codegen.contraction.words import of_words
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
@@ -59,21 +60,25 @@ def lower_contraction(
     *,
     buffers: Sequence[Buffer] = (),
     b_panels: int | None = None,
+    words: bool = False,
     note: str = "",
 ) -> Kernel:
     """The kernel of a contraction of operands of one float type.
 
     buffers: the function's parameters in order, when there are others than the sources' and the
     epilogue's outputs. b_panels: the columns of the panels (`PanelLayout`) that `b.buffer` holds B in,
-    what `panel_width` says; None where B is as it was. Either M or K may contain the batch, J must
+    what `panel_width` says; None where B is as it was. words: float32 operands are rounded to bfloat16, and
+    multiplied in words (`words`), of which panels are. Either M or K may contain the batch, J must
     not. Raises ValueError for sizes that are not covered, naming them.
     """
     parameters = tuple(
         buffers or dict.fromkeys(x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None)
     )
-    if spec.g:
-        return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
     out = Builder(target, target.lanes(a.dtype))
+    if words:
+        spec, a, b = of_words(spec, a, b, b_panels is not None, out)
+    if spec.g:
+        return _for_each_sample(name, spec, a, b, epilogue, out, parameters, note)
     by_group = bool(spec.groups) and not group_is_column(spec)
     with out.block() as body:
         if not by_group:
@@ -131,7 +136,7 @@ def _for_each_sample(
     a: Source,
     b: Source,
     epilogue: Epilogue,
-    target: Target,
+    out: Builder,
     parameters: tuple[Buffer, ...],
     note: str,
 ) -> Kernel:
@@ -140,9 +145,8 @@ def _for_each_sample(
     if isinstance(numel(spec.m + spec.k + spec.j), Batch):
         raise ValueError(f"the batch must be among the samples. Received: {spec}")
     whole = phases(spec.one, a.shape[dims:])[0]
-    plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
+    plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, out.target, None)
     items = _iterations(plan)
-    out = Builder(target, target.lanes(a.dtype))
     with out.block() as body:
         _rectangle(_Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))
     run = loops.loop(number, 0, extent(samples), body, kind="parallel")
@@ -283,7 +287,7 @@ def _b_buffer(code: _Code) -> Buffer | None:
     if not plan.read_b.copied:
         return None
     panels = ceil_div(plan.columns.block, plan.columns.tile)
-    return Buffer("panels", plan.columns.dtype, "scratch", panels * plan.read_b.stride)
+    return Buffer("panels", plan.b.dtype, "scratch", panels * plan.read_b.stride)
 
 
 def _a_buffer(plan: Plan) -> Buffer | None:
@@ -291,7 +295,7 @@ def _a_buffer(plan: Plan) -> Buffer | None:
     if not plan.read_a.copied:
         return None
     boxes = 1 if plan.by_depth else plan.rows.block_items
-    return Buffer("copy", plan.columns.dtype, "scratch", boxes * plan.read_a.size)
+    return Buffer("copy", plan.a.dtype, "scratch", boxes * plan.read_a.size)
 
 
 def _block(

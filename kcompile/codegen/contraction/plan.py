@@ -151,12 +151,23 @@ def panel_width(spec: Contraction, target: Target, weights: bool, dtype: str = "
         and not any(spec.b.guarded)
         and (target.masks or total % lanes == 0)
     )
-    if not in_place:
+    if not in_place or dtype == "uint32":  # nobody has words but who packs
         return width
     if weights:
         return None if total <= width and total % lanes == 0 else width
     many = isinstance(rows, Batch) or rows >= cost.PACKED_ROWS
     return width if many and depth >= cost.PACKED_DEPTH and crowds(total) else None
+
+
+def in_halves(spec: Contraction, target: Target, constant: bool) -> Contraction | None:
+    """The contraction in words of two numbers of bfloat16 (`Contraction.in_halves`) where the target
+    multiplies them and that pays: both operands are copied, so each copy must be used often. constant: B is
+    packed ahead. None elsewhere."""
+    rows, total, depth = spec.sizes
+    if not target.bfloat16_dots or not isinstance(total, int) or not isinstance(depth, int):
+        return None
+    few = isinstance(rows, int) and rows < cost.HALVED_ROWS
+    return None if few and not constant else spec.in_halves
 
 
 def make_plan(
@@ -167,7 +178,8 @@ def make_plan(
     rows, total, depth = spec.sizes
     if not isinstance(total, int):
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
-    columns = choose_columns(total, depth, rows, a.dtype, target)
+    dtype = "float32" if a.dtype == "uint32" else a.dtype  # of sums: words are of two halves
+    columns = choose_columns(total, depth, rows, dtype, target)
     in_registers = epilogue.light and (target.masks or not columns.ragged)
     kind = _kind(spec, a, columns, target)
     if kind in ("packed_box", "guarded") and isinstance(depth, int):

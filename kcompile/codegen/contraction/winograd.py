@@ -47,9 +47,11 @@ from kcompile.ir.types import Batch, numel, static
 EVEN, DIRECT, BLANKS = range(3)  # marks of a tile; the last has windows of zeros only
 
 
-def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], int] | None:
+def choose_tiling(
+    spec: Contraction, target: Target, in_halves: bool = False
+) -> tuple[tuple[int, ...], int] | None:
     """(outputs of a tile, columns of a panel) where Winograd's algorithm is faster for a convolution
-    of stride 1; None where the direct one is."""
+    of stride 1; None where the direct one is. in_halves: this multiplies two numbers at once."""
     channels, filters = spec.k[-1], spec.j[0]
     assert isinstance(channels, int) and isinstance(filters, int)
     if target.is_gpu or channels % cost.WINOGRAD_LANES or filters % cost.WINOGRAD_LANES:
@@ -61,7 +63,7 @@ def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], i
     best = min(tilings, key=_cycles)
     rows = math.prod(best.positions)
     whole = rows * math.prod(best.taps) * channels * filters // (cost.MULTIPLY_ADDS * cost.WINOGRAD_LANES)
-    if _cycles(best) >= cost.WINOGRAD_GAIN * whole:
+    if _cycles(best) >= cost.WINOGRAD_GAIN * (whole // 2 if in_halves else whole):
         return None
     lanes = target.lanes("float32")
     width = tile_vectors(filters // lanes, lanes, target.registers) * lanes

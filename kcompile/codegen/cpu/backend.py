@@ -53,7 +53,14 @@ def _lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased
         kernel = lower_winograd(name, tiling, parts.a, parts.b, parts.direct, parts.epilogue, target)
     else:
         kernel = lower_contraction(
-            name, parts.spec, parts.a, parts.b, parts.epilogue, target, b_panels=parts.panels
+            name,
+            parts.spec,
+            parts.a,
+            parts.b,
+            parts.epilogue,
+            target,
+            b_panels=parts.panels,
+            words=parts.words,
         )
     return parts.kernel(kernel, node.label, aliased)
 

@@ -22,12 +22,14 @@ class Anchored:
     """The parts of a group around a contraction.
 
     a, b: the operands of the product. panels: the columns of a packed panel of b, None where b is not packed.
+    words: they are rounded, and multiplied in words; b's panels are of these.
     buffers: of the group's operands, then of its results. direct: for Winograd's algorithm, the convolution
     kernel before its transform.
     """
 
     spec: Contraction
     panels: int | None
+    words: bool
     a: Source
     b: Source
     direct: Source
@@ -74,6 +76,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
     return Anchored(
         spec,
         anchor.attrs["panels"],
+        anchor.attrs.get("words", False),
         source(spec.a.operand),
         source(spec.b.operand),
         source(len(anchor.inputs) - 1),

@@ -336,6 +336,45 @@ def _dot_bytes(b: Block, e: loops.DotBytes) -> Value:
     return typed(z, "int32", e.lanes)
 
 
+def _dot_halves(b: Block, e: loops.DotHalves) -> Value:
+    """By the instruction for it; else as two multiply-adds."""
+    x, y, z = b.operand(e.a), b.operand(e.b), b.operand(e.c)
+    kind, words = type_name("float32", e.lanes), type_name("uint32", e.lanes)
+    if b.target.bfloat16_dots and b.target.vector_bits == 32 * e.lanes:
+        half = _half_type(2 * e.lanes)
+        x, y = (b.op(f"bitcast {words} {v} to {half}") for v in (x, y))
+        name = f"@llvm.x86.avx512bf16.dpbf16ps.{32 * e.lanes}"
+        return b.op(f"call {kind} {name}({kind} {z}, {half} {x}, {half} {y})")
+    for cut in (
+        f"and {words} {{}}, {splat(str(-(1 << 16)), 'uint32', e.lanes)}",
+        f"shl {words} {{}}, {splat('16', 'uint32', e.lanes)}",
+    ):
+        p, q = (b.op(f"bitcast {words} {b.op(cut.format(v))} to {kind}") for v in (x, y))
+        z = (
+            b.call("fma", "float32", e.lanes, p, q, z)
+            if b.target.fma
+            else b.op(f"fadd {kind} {z}, {b.op(f'fmul {kind} {p}, {q}')}")
+        )
+    return z
+
+
+def _halves(b: Block, e: loops.Halves) -> Value:
+    """The instruction puts the one operand's numbers behind the other's; then they change places."""
+    x, y = b.operand(e.a), b.operand(e.b)
+    bits, kind, half = 32 * e.lanes, type_name("float32", e.lanes), _half_type(2 * e.lanes)
+    if not (b.target.bfloat16_dots and b.target.vector_bits == bits):
+        raise b.error(f"halves are made of whole vectors. Received: {e.lanes} lanes")
+    name = f"@llvm.x86.avx512bf16.cvtne2ps2bf16.{bits}"
+    both = b.op(f"call {half} {name}({kind} {y}, {kind} {x})")
+    order = ", ".join(f"i32 {i}, i32 {i + e.lanes}" for i in range(e.lanes))
+    text = b.op(f"shufflevector {half} {both}, {half} poison, <{2 * e.lanes} x i32> <{order}>")
+    return b.op(f"bitcast {half} {text} to {type_name('uint32', e.lanes)}")
+
+
+def _half_type(lanes: int) -> str:
+    return f"<{lanes} x bfloat>"
+
+
 def _bits_of(b: Block, shift: str, x: str, first: int, above: int, lanes: int) -> str:
     """The bits of an int32 from `first` on, without those that are `above` more than it has, shifted down."""
     kind = type_name("int32", lanes)
@@ -423,6 +462,8 @@ EMITTERS: Emitters = {
     loops.Unary: _unary,
     loops.Fma: _fma,
     loops.DotBytes: _dot_bytes,
+    loops.DotHalves: _dot_halves,
+    loops.Halves: _halves,
     loops.Select: _select,
     loops.Cast: _cast,
     loops.Load: load,

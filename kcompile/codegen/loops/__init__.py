@@ -27,8 +27,10 @@ from kcompile.codegen.loops.language import Buffer as Buffer
 from kcompile.codegen.loops.language import Cast as Cast
 from kcompile.codegen.loops.language import Const as Const
 from kcompile.codegen.loops.language import DotBytes as DotBytes
+from kcompile.codegen.loops.language import DotHalves as DotHalves
 from kcompile.codegen.loops.language import Expr as Expr
 from kcompile.codegen.loops.language import Fma as Fma
+from kcompile.codegen.loops.language import Halves as Halves
 from kcompile.codegen.loops.language import Load as Load
 from kcompile.codegen.loops.language import N as N
 from kcompile.codegen.loops.language import Operand as Operand
@@ -45,7 +47,9 @@ from kcompile.codegen.loops.language import cast as cast
 from kcompile.codegen.loops.language import children as children
 from kcompile.codegen.loops.language import const as const
 from kcompile.codegen.loops.language import dot_bytes as dot_bytes
+from kcompile.codegen.loops.language import dot_halves as dot_halves
 from kcompile.codegen.loops.language import fma as fma
+from kcompile.codegen.loops.language import halves as halves
 from kcompile.codegen.loops.language import load as load
 from kcompile.codegen.loops.language import map_children as map_children
 from kcompile.codegen.loops.language import multiply_add as multiply_add

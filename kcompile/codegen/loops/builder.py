@@ -15,6 +15,7 @@ from kcompile.codegen import cost, loops
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, indexing, maths
 from kcompile.codegen.loops.indexing import Index as Index
 from kcompile.codegen.targets import Target
+from kcompile.ir.ops.halves import bits_of
 from kcompile.ir.types import Batch, Dim, numel
 
 
@@ -300,6 +301,15 @@ class Builder:
 
     def logical_not(self, a: Expr) -> Expr:
         return loops.unary("not", a)
+
+    def halves(self, low: Expr, high: Expr) -> Expr:
+        """Two float32 rounded to bfloat16, as the halves of a word: by the instruction for whole vectors,
+        else by arithmetic on bits."""
+        lanes = max(low.lanes, high.lanes)
+        if self.target.bfloat16_dots and lanes == self.target.lanes("float32"):
+            return loops.halves(low, high)
+        lower = self.shift_right(bits_of(self, low), loops.const(16, "uint32"))
+        return self.logical_or(lower, bits_of(self, high))
 
     def bitwise_xor(self, a: Expr, b: Expr) -> Expr:
         return loops.binary("xor", a, b)

@@ -17,6 +17,7 @@ import numpy as np
 
 from kcompile.codegen import loops
 from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, Function, Stmt
+from kcompile.ir.ops.halves import nearest_bfloat16
 
 Array = Any  # an ndarray of the expression's dtype, or (scalar int64) a Python int
 
@@ -123,6 +124,11 @@ def _of_parts(e: Expr, *parts: Array) -> Array:
         return fused(*parts)
     if isinstance(e, loops.DotBytes):
         return dot_bytes(*parts)
+    if isinstance(e, loops.DotHalves):
+        return dot_halves(*parts)
+    if isinstance(e, loops.Halves):
+        low, high = (nearest_bfloat16(np.asarray(x)).view(np.uint32) for x in parts)
+        return low >> np.uint32(16) | high
     if isinstance(e, loops.Select):
         return np.where(*parts)
     a = np.asarray(parts[0])
@@ -197,6 +203,18 @@ def dot_bytes(a: Array, b: Array, c: Array) -> np.ndarray:
         of_b = (b << np.int32(24 - 8 * i)) >> np.int32(24)
         c = c + of_a * of_b
     return np.asarray(c, np.int32)
+
+
+def dot_halves(a: Array, b: Array, c: Array) -> np.ndarray:
+    """`c` plus the products of the halves of a and b, the upper ones first; see `DotHalves`."""
+
+    def half(x: Array, shift: int) -> np.ndarray:
+        number: np.ndarray = (np.asarray(x, np.uint32) >> np.uint32(shift) << np.uint32(16)).view(np.float32)
+        return number
+
+    for shift in (16, 0):
+        c = fused(half(a, shift), half(b, shift), c)
+    return np.asarray(c, np.float32)
 
 
 def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -162,6 +162,30 @@ class DotBytes(Expr):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class DotHalves(Expr):
+    """`c` plus the products of the upper halves of `a` and `b`, then of the lower ones, each addition
+    rounded: words of uint32 with a number of bfloat16 in each half, c of float32. Denormal numbers may count
+    as zero."""
+
+    a: Expr
+    b: Expr
+    c: Expr
+    lanes: int
+    dtype: str = field(default="float32", init=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Halves(Expr):
+    """`a` and `b` of float32, rounded to bfloat16 (`ir.ops.halves`), as the lower and the upper half of a
+    word of uint32."""
+
+    a: Expr
+    b: Expr
+    lanes: int
+    dtype: str = field(default="uint32", init=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Select(Expr):
     """`condition ? a : b`, lane by lane; both sides are evaluated."""
 
@@ -225,7 +249,8 @@ class ReduceLanes(Expr):
     lanes: int = field(default=1, init=False)
 
 
-EXPRESSIONS = (Const, Var, Binary, Unary, Fma, DotBytes, Select, Cast, Load, Ramp, Broadcast, ReduceLanes)
+_WORDS = (DotBytes, DotHalves, Halves)
+EXPRESSIONS = (Const, Var, Binary, Unary, Fma, *_WORDS, Select, Cast, Load, Ramp, Broadcast, ReduceLanes)
 Operand = Union[Expr, int, float, bool]
 
 # ---------------------------------------------------------------- constructors
@@ -300,9 +325,25 @@ def dot_bytes(a: Expr, b: Expr, c: Expr) -> Expr:
     return DotBytes(broadcast(a, lanes), broadcast(b, lanes), broadcast(c, lanes), lanes)
 
 
+def dot_halves(a: Expr, b: Expr, c: Expr) -> Expr:
+    if (a.dtype, b.dtype, c.dtype) != ("uint32", "uint32", "float32"):
+        raise TypeError(f"words of two halves are uint32. Received: {a.dtype}, {b.dtype}, {c.dtype}")
+    lanes = max(a.lanes, b.lanes, c.lanes)
+    return DotHalves(broadcast(a, lanes), broadcast(b, lanes), broadcast(c, lanes), lanes)
+
+
+def halves(a: Expr, b: Expr) -> Expr:
+    if {a.dtype, b.dtype} != {"float32"}:
+        raise TypeError(f"halves are rounded float32. Received: {a.dtype}, {b.dtype}")
+    lanes = max(a.lanes, b.lanes)
+    return Halves(broadcast(a, lanes), broadcast(b, lanes), lanes)
+
+
 def multiply_add(a: Expr, b: Expr, c: Expr, exact: bool = True) -> Expr:
-    """A term of a contraction added to its sum: `fma`, or of words `dot_bytes`."""
-    return dot_bytes(a, b, c) if c.dtype == "int32" else fma(a, b, c, exact)
+    """A term of a contraction added to its sum: `fma`, or of words `dot_bytes` or `dot_halves`."""
+    if c.dtype == "int32":
+        return dot_bytes(a, b, c)
+    return dot_halves(a, b, c) if a.dtype == "uint32" else fma(a, b, c, exact)
 
 
 def select(condition: Expr, a: Operand, b: Operand) -> Expr:

@@ -79,6 +79,8 @@ def _expression(e: Expr, parts: list[str]) -> str:
         loops.ReduceLanes: "reduce_lanes_",
         loops.Fma: "fma",
         loops.DotBytes: "dot_bytes",
+        loops.DotHalves: "dot_halves",
+        loops.Halves: "halves",
         loops.Select: "select",
     }[type(e)]
     return f"{name}{getattr(e, 'op', '')}({', '.join(parts)})"

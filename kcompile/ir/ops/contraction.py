@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import contraction as maps
-from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout, variable
+from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout, halved, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.ops.halves import nearest_bfloat16, numbers_of, words_of
 from kcompile.ir.ops.movement import broadcast_to, reshape, transpose
 from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Operand, Tensor, emit, promote
-from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, static
+from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, numel, static
 
 __all__ = ["batch_matmul", "conv", "conv_transpose", "matmul", "same_padding", "window_size"]
 
@@ -485,31 +486,51 @@ def conv_transpose(
 # ---------------------------------------------------------------- chosen algorithms
 
 
-def _infer_pack(b: TensorType, spec: Contraction, width: int) -> TensorType:
-    _, columns, depth = spec.sizes
+def _depth(spec: Contraction, words: bool) -> tuple[Dim, ...]:
+    """The dims of k as panels have them."""
+    return (*spec.k[:-1], halved(*static(spec.k[-1:]))) if words else spec.k
+
+
+def _infer_pack(b: TensorType, spec: Contraction, width: int, words: bool = False) -> TensorType:
+    _, columns, _ = spec.sizes
     if isinstance(columns, Batch):
         raise ValueError("pack_panels: the columns may not hold the batch")
-    return b.with_shape(PanelLayout(width).shape(depth, columns))
+    shape = PanelLayout(width).shape(numel(_depth(spec, words)), columns)
+    return TensorType(shape, "uint32" if words else b.dtype)
 
 
-def _pack(b: np.ndarray, spec: Contraction, width: int) -> np.ndarray:
+def _pack(b: np.ndarray, spec: Contraction, width: int, words: bool = False) -> np.ndarray:
     k, j = static(spec.k), static(spec.j)
     matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m) + len(k) + len(j)))
-    return PanelLayout(width).pack(matrix.reshape(prod(k), prod(j)))
+    if words:
+        matrix = words_of(matrix.reshape(-1, k[-1], prod(j)))
+    return PanelLayout(width).pack(matrix.reshape(-1, prod(j)))
 
 
 def _lower_pack(b: Any, call: Any, index: Any, x: Any) -> Any:
-    spec, width = call.attrs["spec"], call.attrs["width"]
+    spec, width, words = call.attrs["spec"], call.attrs["width"], call.attrs.get("words", False)
     panel, depth, lane = index
     column = PanelLayout(width).column(panel, lane)
     _, columns, _ = spec.sizes
-    at = (*b.unflatten(depth, spec.k), *b.unflatten(column, spec.j))
-    known = dict(enumerate(at, len(spec.m)))
-    place = tuple(affine.at(known, b.const(affine.offset, "int64")) for affine in spec.b.index)
+    *outer, last = b.unflatten(depth, _depth(spec, words))
+
+    def element(last: Any) -> Any:
+        at = dict(enumerate((*outer, last, *b.unflatten(column, spec.j)), len(spec.m)))
+        return x(tuple(affine.at(at, b.const(affine.offset, "int64")) for affine in spec.b.index))
+
+    def entry() -> Any:
+        if not words:
+            return element(last)
+        (size,) = static(spec.k[-1:])
+        second, none = last + halved(size), b.const(0, "float32")
+        there = b.less(second, b.const(size, "int64"))
+        high = b.guard(there, lambda: element(second), none) if size % 2 else element(second)
+        return b.halves(element(last), high)
+
     if columns % width == 0:
-        return x(place)
+        return entry()
     inside = b.less(column, b.const(columns, "int64"))
-    return b.guard(inside, lambda: x(place), b.const(0, call.type.dtype))
+    return b.guard(inside, entry, b.const(0, call.type.dtype))
 
 
 register(
@@ -520,23 +541,40 @@ register(
 def _pack_case(draw: Draw) -> Case:
     k, j, tb = draw.integer(1, 9), draw.integer(1, 40), draw.choice((True, False))
     b = TensorType((j, k) if tb else (k, j))
-    return Case((b,), {"spec": _matmul(TensorType((2, k)), b, False, tb), "width": 16})
+    attrs = {"spec": _matmul(TensorType((2, k)), b, False, tb), "width": 16}
+    return Case((b,), attrs | ({"words": True} if draw.choice((True, False)) else {}))
 
 
-def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None) -> np.ndarray:
+def _contract_meaning(
+    *arrays: np.ndarray, spec: Contraction, panels: int | None, words: bool = False
+) -> np.ndarray:
     if panels is None:
-        return maps.reference(spec, *arrays)
-    matrix = PanelLayout(panels).unpack(arrays[spec.b.operand], prod(static(spec.j)))
-    return maps.product(spec, arrays[spec.a.operand], matrix)
+        return maps.reference(spec, *(map(nearest_bfloat16, arrays) if words else arrays))
+    a, matrix = (
+        arrays[spec.a.operand],
+        PanelLayout(panels).unpack(arrays[spec.b.operand], prod(static(spec.j))),
+    )
+    if words:
+        depth = static(spec.k)[-1]
+        matrix = numbers_of(matrix.reshape(-1, halved(depth), matrix.shape[-1]), depth)
+        a, matrix = nearest_bfloat16(a), matrix.reshape(-1, matrix.shape[-1]).astype(a.dtype)
+    return maps.product(spec, a, matrix)
 
 
+def _infer_contract(
+    a: TensorType, b: TensorType, spec: Contraction, panels: int | None, words: bool = False
+) -> TensorType:
+    return TensorType(spec.shape, "int32" if a.dtype == "uint8" else a.dtype)
+
+
+# words: both operands are rounded to bfloat16, and multiplied in words (`Contraction.in_halves`)
 register(
     Op(
         "contract",
         "contraction",
-        lambda a, b, spec, panels: TensorType(spec.shape, "int32" if a.dtype == "uint8" else a.dtype),
+        _infer_contract,
         _contract_meaning,
-        contraction=lambda a, b, spec, panels: spec,
+        contraction=lambda a, b, spec, panels, words=False: spec,
         tolerance=1e-5,
         expensive=True,
     )

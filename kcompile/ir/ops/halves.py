@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kcompile.ir.contraction import halved
 from kcompile.ir.elements import Element, Elements
 from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.tensor import Tensor, emit
@@ -28,6 +29,23 @@ def nearest_bfloat16(x: np.ndarray) -> np.ndarray:
     near = np.where(np.isnan(single), bits | np.uint32(_QUIET), near)
     near = np.where(np.abs(single) < _SMALLEST, bits & np.uint32(_SIGN), near)
     made: np.ndarray = (near & np.uint32(_KEPT)).view(np.float32).astype(x.dtype)
+    return made
+
+
+def words_of(x: np.ndarray) -> np.ndarray:
+    """Words of two numbers, of an array [..., size, columns]: uint32 [..., halved(size), columns]. Element i
+    is the lower half of word i, element i + halved(size) the upper one, or zero where there is none."""
+    near = nearest_bfloat16(x).astype(np.float32).view(np.uint32)
+    half = halved(x.shape[-2])
+    words = near[..., :half, :] >> np.uint32(16)
+    words[..., : x.shape[-2] - half, :] |= near[..., half:, :]
+    return words
+
+
+def numbers_of(words: np.ndarray, size: int) -> np.ndarray:
+    """The numbers of `words_of` again, of an axis of this size."""
+    both = np.concatenate([words << np.uint32(16), words & np.uint32(_KEPT)], -2)
+    made: np.ndarray = both.view(np.float32)[..., :size, :]
     return made
 
 

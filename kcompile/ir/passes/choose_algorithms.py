@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
@@ -16,6 +17,7 @@ from kcompile.ir.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor
 
 Width = Callable[[Contraction, bool, str], "int | None"]
+Halves = Callable[[Contraction, bool], "Contraction | None"]
 
 
 def choose_algorithms(
@@ -24,34 +26,64 @@ def choose_algorithms(
     frozen: bool = True,
     fixed: frozenset[int] = frozenset(),
     columns_last: bool = False,
+    halves: Halves = lambda spec, constant: None,
+    near: frozenset[int] = frozenset(),
 ) -> Graph:
     """See the module. panel_width(maps, B is the same in many calls, its dtype) -> width of panels or None.
+    halves(maps of rounded operands, B is the same in many calls) -> maps of words, where the target
+    multiplies these; the contraction then rounds its operands itself.
 
     frozen: weights stay the same from call to call. In the body of a scan the invariants do from step
     to step (`fixed`: their nodes), and panels of them are made before the loop; or, with `columns_last`,
-    a B among them has its columns next to each other in memory, so that neighbours read neighbours.
+    a B among them has its columns next to each other in memory, so that neighbours read neighbours. near:
+    inputs of the body that are rounded before the loop.
     """
-    unchanging = fixed.union(weights_only(graph, graph.live()) if frozen else ())
+    unchanging = _with_dependants(graph, fixed.union(weights_only(graph, graph.live()) if frozen else ()))
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
         if node.op.loop:
-            return _in_body(new, node, inputs, panel_width, columns_last)
+            return _in_body(new, node, inputs, panel_width, columns_last, halves)
         if node.op.kind != "contraction" or "spec" in node.attrs:
             return None
         assert node.op.contraction is not None
         spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)
-        slot = spec.b.operand
+        slot, operands = spec.b.operand, list(inputs)
         constant, dtype = node.inputs[slot].node in unchanging, new.type(inputs[slot]).dtype
-        width = None if spec.g else panel_width(spec, constant, dtype)
-        operands = list(inputs)
+        whole = [_before_rounding(new, v, near) for v in inputs]
+        words: dict[str, Any] = {}
+        maps = halves(spec, constant) if None not in whole else None
+        if maps is not None:
+            words, operands = {"words": True}, [v for v in whole if v is not None]
+        width = None if spec.g else panel_width(maps or spec, constant, "uint32" if words else dtype)
         if width is not None:
-            packed = new.add("pack_panels", [inputs[slot]], spec=spec.of_b, width=width)
+            packed = new.add("pack_panels", [operands[slot]], spec=spec.of_b, width=width, **words)
             operands[slot] = Value(packed.id)
         elif columns_last and node.inputs[slot].node in fixed:
             operands[slot], spec = _columns_last(new, spec, inputs[slot])
-        return [Value(new.add("contract", operands, spec=spec, panels=width).id)]
+        return [Value(new.add("contract", operands, spec=spec, panels=width, **words).id)]
 
     return rebuild(graph, rule)
+
+
+def _with_dependants(graph: Graph, found: frozenset[int]) -> frozenset[int]:
+    """Nodes, and those that are these rounded."""
+    made = set(found)
+    for node in graph.live():
+        if node.op.rounds and node.inputs[0].node in made:
+            made.add(node.id)
+    return frozenset(made)
+
+
+def _before_rounding(new: Graph, value: Value, near: frozenset[int]) -> Value | None:
+    """What a value is rounded from: itself where it is rounded elsewhere. Behind what moves elements, it is
+    moved. None where it is not rounded."""
+    node = new.nodes[value.node]
+    if node.op.rounds or value.node in near:
+        return node.inputs[0] if node.op.rounds else value
+    if not (node.op.view or node.op.permutes):
+        return None
+    inner = _before_rounding(new, node.inputs[0], near)
+    return None if inner is None else Value(new.add_again(node, [inner]).id)
 
 
 def _columns_last(new: Graph, spec: Contraction, operand: Value) -> tuple[Value, Contraction]:
@@ -72,12 +104,20 @@ def _columns_last(new: Graph, spec: Contraction, operand: Value) -> tuple[Value,
 
 
 def _in_body(
-    new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width, columns_last: bool
+    new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width, columns_last: bool, halves: Halves
 ) -> list[Value]:
     attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
     k, s = attrs["states"], attrs["states"] + attrs["steps"]
-    fixed = frozenset(v.node for v in list(node.body.inputs.values())[s:])
-    body = choose_algorithms(node.body, panel_width, fixed=fixed, columns_last=columns_last)
+    given = [v.node for v in node.body.inputs.values()]
+    near = frozenset(v for v, x in zip(given[k:], inputs[k:]) if new.nodes[x.node].op.rounds)
+    body = choose_algorithms(
+        node.body,
+        panel_width,
+        fixed=frozenset(given[s:]),
+        columns_last=columns_last,
+        halves=halves,
+        near=near,
+    )
     finals, outs = build(
         new, body, operands[:k], operands[k:s], operands[s:], attrs["length"], attrs["reverse"]
     )

@@ -52,8 +52,13 @@ class PassTarget(Protocol):
         """Columns of the panels that B is packed in, None where it is read in place. constant: B is the
         same in many calls. dtype: of its elements."""
 
-    def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
-        """(Outputs of a tile, columns of a panel) where Winograd's algorithm is faster, else None."""
+    def halves(self, spec: Contraction, constant: bool) -> Contraction | None:
+        """Of operands that are rounded to bfloat16, the maps of words (`Contraction.in_halves`) where the
+        target multiplies those, else None. constant: B is the same in many calls."""
+
+    def winograd_tiling(self, spec: Contraction, rounded: bool) -> tuple[tuple[int, ...], int] | None:
+        """(Outputs of a tile, columns of a panel) where Winograd's algorithm is faster, else None. rounded:
+        the operands are, to bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,11 @@ def pipeline(target: PassTarget, frozen: bool) -> tuple[Pass, ...]:
     may prepare (predict, test); otherwise it trains."""
     guard = [Pass("check_indices", check_indices, regions=False)] if target.guards else []
     choose = partial(
-        choose_algorithms, panel_width=target.panel_width, frozen=frozen, columns_last=target.columns_last
+        choose_algorithms,
+        panel_width=target.panel_width,
+        frozen=frozen,
+        columns_last=target.columns_last,
+        halves=target.halves,
     )
     before = _FROZEN if frozen else _TRAINING
     winograd = partial(use_winograd, choose=target.winograd_tiling)

@@ -19,12 +19,12 @@ from kcompile.ir.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import static
 
-Choose = Callable[[Contraction], "tuple[tuple[int, ...], int] | None"]
+Choose = Callable[[Contraction, bool], "tuple[tuple[int, ...], int] | None"]
 
 
 def use_winograd(graph: Graph, choose: Choose) -> Graph:
-    """See the module. choose(maps of a convolution) -> (outputs of a tile, columns of a panel), or
-    None where the direct algorithm is better."""
+    """See the module. choose(maps of a convolution, whether its operands are rounded) -> (outputs of a tile,
+    columns of a panel), or None where the direct algorithm is better."""
     prepare_time = weights_only(graph, graph.live())
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
@@ -40,7 +40,7 @@ def use_winograd(graph: Graph, choose: Choose) -> Graph:
         groups = attrs.pop("groups", 1)
         x, kernel = (_parts(Tensor(new, v), groups) for v in inputs)
         spec = node.op.contraction(x[0].type, kernel[0].type, **attrs)
-        chosen = choose(spec)
+        chosen = choose(spec, all(new.nodes[v.node].op.rounds for v in inputs))
         if chosen is None:
             return None
         return concatenate([winograd(*part, spec, *chosen) for part in zip(x, kernel)])
