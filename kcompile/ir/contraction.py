@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir.types import Batch, Dim, TensorType, bind, numel, static
+from kcompile.ir.types import Batch, Dim, Pairs, TensorType, bind, numel, static
 
 
 @dataclass(frozen=True)
@@ -176,20 +176,27 @@ class Contraction:
 
     @property
     def in_halves(self) -> Contraction | None:
-        """The contraction of words that hold two summed elements each: `halved` of the last dim of k, or None
-        where an operand has not that dim for itself. (So are the operands, along `halved_axis`.)"""
+        """The contraction of words that hold two summed elements each, of one dim of k: the batch where that
+        is summed, by pairs of neighbours; else the last, `halved`. None where an operand has not that dim for
+        itself. (So are the operands, along `halved_axis`.)"""
+        number = self._halved - len(self.m)
+        size = self.k[number]
         alone = all(self.halved_axis(x) is not None for x in (self.a, self.b))
-        last = self.k[-1]
-        if not alone or self.groups or not isinstance(last, int) or last < 2:
+        if not alone or self.groups or size == 1:
             return None
-        return replace(self, k=(*self.k[:-1], halved(last)))
+        return replace(self, k=(*self.k[:number], halved(size), *self.k[number + 1 :]))
+
+    @property
+    def _halved(self) -> int:
+        """The variable whose elements words hold two of."""
+        batch = [i for i, size in enumerate(self.k) if isinstance(size, Batch)]
+        return len(self.m) + (batch[0] if batch else len(self.k) - 1)
 
     def halved_axis(self, access: Access) -> int | None:
-        """The dim of an operand, of one sample of g, that the last dim of k is the coordinate of; None where
-        there is none, or more than that is in it."""
-        last = len(self.m) + len(self.k) - 1
-        found = [i for i, x in enumerate(access.index) if any(v == last for v, _ in x.terms)]
-        if len(found) != 1 or access.index[found[0]] != variable(last) or access.guarded[found[0]]:
+        """The dim of an operand, of one sample of g, whose coordinate is the one of words; None where there
+        is none, or more than that is in it."""
+        found = [i for i, x in enumerate(access.index) if any(v == self._halved for v, _ in x.terms)]
+        if len(found) != 1 or access.index[found[0]] != variable(self._halved) or access.guarded[found[0]]:
             return None
         return found[0]
 
@@ -224,10 +231,13 @@ def _affine_text(affine: Affine, names: list[str]) -> str:
     return text if affine.divisor == 1 else f"({text}) / {affine.divisor}"
 
 
-def halved(size: int) -> int:
-    """Words of two elements that so many elements fill: element i and element i + halved(size), or nothing,
-    are one word, so that vectors of neighbours make a vector of words."""
-    return -(-size // 2)
+def halved(size: Any) -> Any:
+    """Words of two elements that so many fill. Where the size is a number, element i and element
+    i + halved(size), or nothing, are one word, so that vectors of neighbours make a vector of words; where it
+    has the batch, elements 2 i and 2 i + 1 are."""
+    if not isinstance(size, Batch):
+        return -(-size // 2)
+    return Pairs(size.multiple) if size.multiple % 2 else Batch(size.multiple // 2)
 
 
 def variable(number: int, coefficient: int = 1) -> Affine:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
 from kcompile_runtime.layout import ELEMENTS
 
@@ -41,8 +41,25 @@ class Batch:
             "K functions; a mean over the batch is K.mean(x, axis=0)"
         )
 
+    def at(self, n: Any) -> Any:
+        """The size for n samples, a number or an expression."""
+        return n * self.multiple
+
     def __str__(self) -> str:
         return "n" if self.multiple == 1 else f"{self.multiple}n"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, order=True)
+class Pairs(Batch):
+    """Half of `multiple * n`, rounded up: pairs of neighbours among so many elements. Of loops, not types."""
+
+    def at(self, n: Any) -> Any:
+        return (n * self.multiple + 1) // 2
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}/2"
 
     __repr__ = __str__
 
@@ -69,7 +86,7 @@ def numel(shape: Sequence[Dim]) -> Dim:
 
 def bind(shape: Sequence[Dim], n: int) -> tuple[int, ...]:
     """The concrete shape for a batch of n samples."""
-    return tuple(d.multiple * n if isinstance(d, Batch) else d for d in shape)
+    return tuple(d.at(n) if isinstance(d, Batch) else d for d in shape)
 
 
 def static(shape: Sequence[Dim]) -> tuple[int, ...]:

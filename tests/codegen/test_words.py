@@ -112,6 +112,24 @@ def test_convolutions_and_their_data_gradients(
     np.testing.assert_array_equal(*made(back, g, w, 2, packed))
 
 
+@pytest.mark.parametrize("n", [1, 4, 5])
+@pytest.mark.parametrize("multiple", [1, 2, 3])
+def test_sums_over_the_batch(n: int, multiple: int) -> None:
+    """Words of neighbours, of which the last may have but one."""
+    a, b = TensorType((Batch(multiple), 18)), TensorType((Batch(multiple), 20))
+    np.testing.assert_array_equal(*made(matmul(a, b, True, False), a, b, n, False))
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_gradients_of_kernels(n: int) -> None:
+    x, g = TensorType((N, 5, 4, 6)), TensorType((N, 3, 2, 18))
+    rule = OPS["conv_filter_gradient"].contraction
+    assert rule is not None
+    attrs = {"strides": (2, 2), "padding": ((1, 1), (0, 1)), "dilation": (1, 1)}
+    spec = rule(x, g, taps=(3, 2), **attrs)
+    np.testing.assert_array_equal(*made(spec, x, g, n, False))
+
+
 @pytest.mark.parametrize("transposed", [True, False])
 def test_a_product_for_each_sample(transposed: bool) -> None:
     a = TensorType((N, 2, 17, 9))
@@ -123,12 +141,12 @@ def test_a_product_for_each_sample(transposed: bool) -> None:
 
 
 def test_which_have_no_words() -> None:
-    """Sums over the batch, groups, kernels of few rows, and processors without the instruction."""
+    """Groups, kernels of few rows, and processors without the instruction."""
     a, b = TensorType((N, 8)), TensorType((8, 8))
     plain = matmul(a, b, False, False)
     assert in_halves(plain, WITH, True) is not None
     assert in_halves(plain, targets.named("x86-64-v4"), True) is None
-    assert in_halves(matmul(a, TensorType((N, 8)), True, False), WITH, False) is None
+    assert in_halves(matmul(a, TensorType((N, 8)), True, False), WITH, False) is None  # of 8 rows
     few = matmul(TensorType((4, 8)), b, False, False)
     assert in_halves(few, WITH, True) is not None and in_halves(few, WITH, False) is None
     x = TensorType((N, 5, 8))

@@ -163,8 +163,8 @@ def in_halves(spec: Contraction, target: Target, constant: bool) -> Contraction 
     """The contraction in words of two numbers of bfloat16 (`Contraction.in_halves`) where the target
     multiplies them and that pays: both operands are copied, so each copy must be used often. constant: B is
     packed ahead. None elsewhere."""
-    rows, total, depth = spec.sizes
-    if not target.bfloat16_dots or not isinstance(total, int) or not isinstance(depth, int):
+    rows, total, _ = spec.sizes
+    if not target.bfloat16_dots or not isinstance(total, int):
         return None
     few = isinstance(rows, int) and rows < cost.HALVED_ROWS
     return None if few and not constant else spec.in_halves

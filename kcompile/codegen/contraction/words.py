@@ -12,7 +12,9 @@ from kcompile.codegen import loops
 from kcompile.codegen.groups.operands import Source
 from kcompile.codegen.loops import Expr
 from kcompile.codegen.loops.builder import Builder
+from kcompile.codegen.loops.indexing import extent
 from kcompile.ir.contraction import Access, Contraction, halved
+from kcompile.ir.types import Batch
 
 
 def of_words(
@@ -31,16 +33,20 @@ def _words(spec: Contraction, access: Access, source: Source, out: Builder) -> S
     assert axis is not None
     axis += len(spec.g)
     size = source.shape[axis]
-    assert isinstance(size, int)
     half = halved(size)
 
     def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
-        upper = index[axis] + half
+        if isinstance(size, Batch):
+            first, second, odd = index[axis] * 2, index[axis] * 2 + 1, size.multiple % 2
+        else:
+            first, second, odd = index[axis], index[axis] + half, size % 2
         there = mask
-        if size % 2:  # the last word has no upper half
-            there = loops.binary("lt", upper, size)
+        if odd:  # the last word may have one element
+            there = loops.binary("lt", second, extent(size))
             there = there if mask is None else loops.binary("and", there, mask)
-        high = source.at((*index[:axis], upper, *index[axis + 1 :]), there)
-        return out.halves(source.at(index, mask), high)
+        low, high = (
+            source.at((*index[:axis], i, *index[axis + 1 :]), m) for i, m in ((first, mask), (second, there))
+        )
+        return out.halves(low, high)
 
     return Source(at, None, (*source.shape[:axis], half, *source.shape[axis + 1 :]), dtype="uint32")

@@ -13,7 +13,10 @@ Index = tuple[Expr, ...]
 
 def extent(dim: Dim) -> Expr:
     """A dim as an expression."""
-    return loops.N * dim.multiple if isinstance(dim, Batch) else loops.const(dim)
+    if isinstance(dim, Batch):
+        size: Expr = dim.at(loops.N)
+        return size
+    return loops.const(dim)
 
 
 def flatten(index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
