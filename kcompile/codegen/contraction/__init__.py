@@ -10,6 +10,7 @@ kernel.
     words        operands in words of two numbers of bfloat16
     microkernel  the register tile, and what becomes of its sums
     nests        the loops around the tile
+    work         iterations of a plan, and their cycles
     polyphase    strided gradients, without the zeros
     winograd     convolutions with fewer multiplications
 """

@@ -40,6 +40,7 @@ from kcompile.codegen.contraction.packing import Copy, PanelCopy, Side, copy_box
 from kcompile.codegen.contraction.plan import Plan, group_is_column, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
 from kcompile.codegen.contraction.words import of_words
+from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of, row_items
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
@@ -83,14 +84,14 @@ def lower_contraction(
     with out.block() as body:
         if not by_group:
             plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
-            items = _iterations(plans[0])
+            items = iterations_of(plans[0])
             _interleaved([_Code(plan, out) for plan in plans], items)
         else:
             with out.loop("group", 0, extent(numel(spec.groups))) as number:
                 plans = _group_by_group(spec, a, b, epilogue, out, number)
-            items = _iterations(plans[0])
+            items = iterations_of(plans[0])
     run = loops.loop(Var("part"), 0, extent(items), body, kind="chunk")
-    cycles = _cycles_of_iteration(plans)
+    cycles = cycles_of_iteration(plans)
     if by_group:
         count = multiple(numel(spec.groups))
         cycles = Size(cycles.fixed * count, cycles.per_sample * count)
@@ -109,7 +110,7 @@ def _group_by_group(
     plans = [make_plan(phase, a, b, epilogue, out.target, None) for phase in phases(one, a.shape)]
     first = number * multiple(numel(one.j))
     width = multiple(numel(spec.j))
-    _interleaved([_Code(plan, out, ZERO, first, width) for plan in plans], _iterations(plans[0]))
+    _interleaved([_Code(plan, out, ZERO, first, width) for plan in plans], iterations_of(plans[0]))
     return plans
 
 
@@ -146,58 +147,12 @@ def _for_each_sample(
         raise ValueError(f"the batch must be among the samples. Received: {spec}")
     whole = phases(spec.one, a.shape[dims:])[0]
     plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, out.target, None)
-    items = _iterations(plan)
+    items = iterations_of(plan)
     with out.block() as body:
         _rectangle(_Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))
     run = loops.loop(number, 0, extent(samples), body, kind="parallel")
-    work = _cycles_of_iteration([plan]).fixed * multiple(items)
+    work = cycles_of_iteration([plan]).fixed * multiple(items)
     return Kernel(Function(name, parameters, (run,), note), size_of(samples), Size(work))
-
-
-def _iterations(plan: Plan) -> Dim:
-    """Iterations of the parallel loop: items of rows times parts of the columns."""
-    return _row_items(plan) * plan.columns.parts
-
-
-def _row_items(plan: Plan) -> Dim:
-    """Items of rows, what an iteration of the parallel loop has of them: a row of `FlatRows`, or an item of
-    `GridRows`."""
-    rows = plan.rows
-    if isinstance(rows, FlatRows):
-        return rows.size
-    lines = rows.lines.size
-    return numel([*(x.size for x in rows.outer), lines if isinstance(lines, Batch) else rows.line_blocks])
-
-
-def _cycles_of_iteration(plans: Sequence[Plan]) -> Size:
-    """Cycles of an iteration of the first plan, with its share of the others' iterations."""
-    first = multiple(_iterations(plans[0]))
-    made = [(_cycles_of_plan(plan), multiple(_iterations(plan))) for plan in plans]
-    return Size(
-        sum(ceil_div(size.fixed * count, first) for size, count in made),
-        sum(ceil_div(size.per_sample * count, first) for size, count in made),
-    )
-
-
-def _cycles_of_plan(plan: Plan) -> Size:
-    """Cycles of an iteration: the multiply-adds, two vectors a cycle, what is copied and what is written;
-    reading B when that is large, because a product with few rows is bound by it."""
-    total, depth = plan.spec.sizes[1:]
-    assert isinstance(total, int)
-    block = min(plan.columns.part * plan.columns.lanes, total)
-    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.sums_rows
-    vectors = ceil_div(block, plan.columns.lanes) * rows
-    cycles = vectors * multiple(depth) // cost.MULTIPLY_ADDS
-    if isinstance(depth, Batch):
-        return Size(0, cycles)
-    cycles += vectors * cost.WRITTEN
-    if plan.read_a.by_column:
-        cycles += vectors * cost.COPIED
-    if plan.read_a.copied:
-        cycles += plan.read_a.size // plan.columns.lanes * cost.COPIED // plan.columns.parts
-    if total * depth >= cost.FAR_OPERAND:
-        cycles = max(cycles, block * depth // cost.FAR_READ)
-    return Size(cycles)
 
 
 # ---------------------------------------------------------------- the loops outside
@@ -220,13 +175,13 @@ def _rectangle(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
     share the rows when there are many, else the columns. A tile of rows, or a part of the columns, belongs
     to the thread that has its first iteration."""
     plan, columns, out = code.plan, code.plan.columns, code.out
-    own = _iterations(plan)
+    own = iterations_of(plan)
     if own != iterations:  # a phase that has not as many rows as the first: the same share of its own
         low, high = (x * multiple(own) // multiple(iterations) for x in (low, high))
     if columns.parts == 1:
         _row_range(code, low, high, loops.const(0), loops.const(columns.vectors))
         return
-    items = out.let(loops.binary("max", extent(_row_items(plan)), 1), "items")
+    items = out.let(loops.binary("max", extent(row_items(plan)), 1), "items")
     enough = cost.MANY_TILES
     if isinstance(plan.rows, FlatRows):
         enough = max(columns.total, enough * plan.rows.tiles[0].rows)
