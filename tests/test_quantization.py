@@ -79,7 +79,10 @@ def expected(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, **window: Any)
     w, scales = kernel_in_bytes(kernel)
     rank = kernel.ndim - 2
     plain = {"strides": (1,) * rank, "dilation": (1,) * rank, "pads": [(0, 0)] * rank}
-    whole = sums(q, w, **{**plain, **window}, zero=zero)
+    window = {**plain, **window, "zero": zero}
+    groups = window.pop("groups", 1)
+    parts = zip(np.split(q, groups, -1), np.split(w, groups, -1))
+    whole = np.concatenate([sums(*part, **window) for part in parts], -1)
     return whole.astype(np.float32) * (scales / np.float64(rate)).astype(np.float32) + bias
 
 
@@ -107,6 +110,7 @@ LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
         {"dilation": (2, 2), "pads": [same(8, 3, 1, 2)] * 2},
     ),
     (lambda: L.Conv2D(20, 1), (5, 5, 12), {}),
+    (lambda: L.Conv2D(12, 3, groups=3, padding="same"), (6, 5, 24), {"pads": [(1, 1), (1, 1)], "groups": 3}),
     (lambda: L.Conv3D(6, 2, padding="same"), (4, 5, 3, 4), {"pads": [(0, 1)] * 3}),
 ]
 

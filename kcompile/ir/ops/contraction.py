@@ -391,7 +391,7 @@ def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tu
     filters = 1 if draw.choice((False, groups > 1)) else draw.size("channels", max(work // channels, 1))
     x = TensorType((batch, *sizes, groups * channels))
     w = TensorType((*taps, channels, groups * filters))
-    return x, w, _attributes(strides, padding, dilation, groups), sizes
+    return x, w, conv_attributes(strides, padding, dilation, groups), sizes
 
 
 def _conv_case(draw: Draw) -> Case:
@@ -433,7 +433,7 @@ def conv(
     each group of channels makes a group of `out`. Zeros that were put around x just before are padding of the
     convolution itself, so that no array is made of them."""
     x, padding = _with_own_padding(x, padding)
-    attrs = _attributes(strides, padding, dilation, groups)
+    attrs = conv_attributes(strides, padding, dilation, groups)
     if groups > 1 and isinstance(x, Tensor) and isinstance(w, Tensor):
         filters, *rest = static((w.shape[-1], w.shape[-2]))
         if rest == [1] and filters > groups:  # of one channel each: groups of one filter, of copies
@@ -462,7 +462,7 @@ def _with_own_padding(x: Operand, padding: Pads) -> tuple[Operand, Pads]:
     return (before if axes == tuple(range(x.rank)) else transpose(before, axes)), own
 
 
-def _attributes(
+def conv_attributes(
     strides: Sequence[int], padding: Pads, dilation: Sequence[int], groups: int
 ) -> dict[str, Any]:
     """The attributes of a convolution; the number of groups where there is more than one."""
@@ -480,7 +480,7 @@ def conv_transpose(
 ) -> Tensor:
     """The transpose of `conv` by its input of these spatial sizes, applied to x [batch, spatial..., out],
     with w [spatial..., in, out]."""
-    return emit("conv_data_gradient", [x, w], sizes=sizes, **_attributes(strides, padding, dilation, 1))
+    return emit("conv_data_gradient", [x, w], sizes=sizes, **conv_attributes(strides, padding, dilation, 1))
 
 
 # ---------------------------------------------------------------- chosen algorithms

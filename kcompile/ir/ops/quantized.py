@@ -18,7 +18,7 @@ from kcompile.ir.contraction import Contraction
 from kcompile.ir.contraction import product as product_of_maps
 from kcompile.ir.elements import Element, Elements
 from kcompile.ir.op import Case, Draw, Op, register
-from kcompile.ir.ops.contraction import Pads, conv_maps, same_padding
+from kcompile.ir.ops.contraction import Pads, conv_attributes, conv_maps, same_padding
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, TensorType, static
 
@@ -100,12 +100,13 @@ def _maps(
     padding: Pads,
     dilation: tuple[int, ...],
     outside: int,
+    groups: int = 1,
 ) -> Contraction:
     """The maps of a convolution of words."""
     (channels,) = static(x.shape[-1:])
     if channels % WORD:
         raise ValueError(f"conv_bytes: expected channels in words of {WORD}. Received: {x}")
-    made = conv_maps(x.with_shape((*x.shape[:-1], channels // WORD)), w, strides, padding, dilation)
+    made = conv_maps(x.with_shape((*x.shape[:-1], channels // WORD)), w, strides, padding, dilation, groups)
     byte = np.full(WORD, outside, np.uint8)
     return Contraction(made.m, made.k, made.j, made.a, made.b, outside=int(byte.view("<i4")[0]))
 
@@ -129,10 +130,13 @@ def _conv_case(draw: Draw) -> Case:
     sizes = tuple((t - 1) * d + draw.integer(1, 6) for t, d in zip(taps, dilation))
     same = draw.choice((True, False))
     padding = tuple(same_padding(*a) if same else (0, 0) for a in zip(sizes, taps, strides, dilation))
-    words, columns = draw.integer(1, 6), draw.choice((1, 3, 16, 40))
+    words, columns, groups = draw.integer(1, 6), draw.choice((1, 3, 16, 40)), draw.choice((1, 1, 2, 5))
     return Case(
-        (TensorType((Batch(), *sizes, WORD * words), "uint8"), TensorType((*taps, words, columns), "int32")),
-        {"strides": strides, "padding": padding, "dilation": dilation, "outside": draw.choice((0, 255, 128))},
+        (
+            TensorType((Batch(), *sizes, WORD * words * groups), "uint8"),
+            TensorType((*taps, words, columns * groups), "int32"),
+        ),
+        {**conv_attributes(strides, padding, dilation, groups), "outside": draw.choice((0, 255, 128))},
         low=(0.0, -(2.0**31)),
         high=(256.0, 2.0**31),
     )
@@ -152,16 +156,15 @@ register(
 
 
 def conv_bytes(
-    x: Tensor, w: Tensor, strides: Sequence[int], padding: Pads, dilation: Sequence[int], outside: int
+    x: Tensor,
+    w: Tensor,
+    strides: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    outside: int,
+    groups: int = 1,
 ) -> Tensor:
     """The convolution of bytes x, uint8 [batch, spatial..., channels], by words w, int32 [spatial...,
     channels / 4, out] (`pack_words`): int32 sums. Without spatial dims it is a product of matrices. outside:
-    the byte that x has where there is padding."""
-    return emit(
-        "conv_bytes",
-        [x, w],
-        strides=tuple(strides),
-        padding=tuple(padding),
-        dilation=tuple(dilation),
-        outside=outside,
-    )
+    the byte that x has where there is padding. groups: as `conv` has them, of whole words."""
+    return emit("conv_bytes", [x, w], **conv_attributes(strides, padding, dilation, groups), outside=outside)

@@ -118,8 +118,8 @@ def _reason(graph: Graph, node: Node, known: set[int]) -> str:
     x, kernel = (graph.type(v) for v in node.inputs[:2])
     if node.inputs[1].node not in known:
         return "neither factor is known ahead"
-    if node.attrs.get("groups", 1) > 1:
-        return "depthwise and grouped convolutions are float32"
+    if node.attrs.get("groups", 1) > 1 and static(kernel.shape)[-2] % WORD:
+        return f"depthwise convolutions, and groups of no multiple of {WORD} channels, are float32"
     if node.op.columnwise(**node.attrs) != 1 or 0 not in node.op.rowwise(**node.attrs):
         return "transposed convolutions and products are float32"
     if x.dtype != "float32":
@@ -164,6 +164,7 @@ def quantize_products(
             node.attrs.get("padding", ((0, 0),) * rank),
             node.attrs.get("dilation", (1,) * rank),
             range_.zero,
+            node.attrs.get("groups", 1),
         )
         if range_.zero:
             corrections = (kernel.sums.astype(np.int64) * range_.zero).astype(np.int32)
