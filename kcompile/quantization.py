@@ -91,7 +91,7 @@ def quantize(
     *,
     skip: Iterable[str] = (),
     percentile: float = 100.0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     steps: int | None = None,
     target: str = "native",
     threads: int | None = None,
@@ -106,16 +106,16 @@ def quantize(
     list or a dict: class numbers, one-hot rows, or values. skip: names of layers that stay float32; it helps
     most for the first and the last. percentile: how much of what a layer reads in the samples its range
     has: below 100, what is rare is cut off at both ends, and the rest has finer steps. batch_size: samples
-    that are computed at once. target: "native", or a level of this processor, as `kcompile.compile` has
-    them; threads too. custom_objects: for a path. verbose: 1 prints the report (`QuantizedModel.report`),
-    0 nothing.
+    of arrays that are computed at once, by default 32. target: "native", or a level of this processor, as
+    `kcompile.compile` has them; threads too. custom_objects: for a path. verbose: 1 prints the report
+    (`QuantizedModel.report`), 0 nothing.
 
     Raises InputError for samples that are none, do not fit, or give NaN or infinity on the way; for names in
     `skip` that no such layer has; and where nothing can be quantised. UnsupportedError for a model that keeps
     states between calls.
     """
     percentile = check_number("quantize: percentile", percentile, 50.0, 100.0)
-    batch_size = check_count("quantize: batch_size", batch_size)
+    batch_size = None if batch_size is None else check_count("quantize: batch_size", batch_size)
     steps = None if steps is None else check_count("quantize: steps", steps)
     threads, told = check_threads("quantize: threads", threads), check_flag("quantize: verbose", verbose)
     if not isinstance(target, str) or target not in ("native", *targets.LEVELS):
@@ -151,7 +151,8 @@ def quantize(
     arrays = {**{name: traced.state[name] for name in graph.variables if name not in arrays}, **arrays}
     captured = {name: Variable(array, name, dtype=array.dtype.name) for name, array in arrays.items()}
     engine = QuantizedEngine(float32, Traced(graph, captured), lengths)
-    made = _joined([engine.predictions(batch) for batch in batches])
+    program = engine.program("predict", lengths)
+    made = _joined([program.run("predict", len(batch[0]), batch) for batch in batches])
     layers = tuple(_layer(p, ranges.get(p.x)) for p in products)
     report = Report(layers, accuracy("int8", list(graph.outputs), made, right, labels))
     if told:
@@ -202,7 +203,7 @@ class QuantizedEngine(NativeEngine):
 
     def __init__(self, float32: NativeEngine, own: Traced, lengths: Any) -> None:
         super().__init__(float32.model, float32.target, float32.threads, False, precision="int8")
-        self._own_graph, self._lengths_of_samples = own, lengths
+        self._own, self._lengths_of_samples = own, lengths
 
     def traced(self, entry: str, lengths: Any = None) -> Traced:
         """Raises UnsupportedError for others than predict, InputError for lengths other than the samples'."""
@@ -214,7 +215,7 @@ class QuantizedEngine(NativeEngine):
             raise InputError(
                 describe("inputs of a quantized model", f"the sizes of its samples, {own[1]}", str(found[1]))
             )
-        return self._own_graph
+        return self._own
 
     def _found(self, entry: str, lengths: Any) -> Made:
         traced, key = self.traced(entry, lengths), self._key(entry, self._lengths_of_samples)
@@ -228,15 +229,20 @@ class QuantizedEngine(NativeEngine):
 # ---------------------------------------------------------------- samples
 
 
-def _batches(model: Any, samples: Any, labels: Any, size: int, steps: int | None) -> tuple[list[Arrays], Any]:
+def _batches(
+    model: Any, samples: Any, labels: Any, size: int | None, steps: int | None
+) -> tuple[list[Arrays], Any]:
     """The inputs of the graph, batch by batch, and the labels of all. Raises InputError."""
     if not gives_batches(samples):
         if steps is not None:
             raise InputError(describe("quantize: steps", "None, as samples are arrays", repr(steps)))
         arrays = model.standardize_inputs(samples)
+        size = size or 32
         starts = range(0, len(arrays[0]), size)
         batches = [[np.ascontiguousarray(a[i : i + size]) for a in arrays] for i in starts]
     else:
+        if size is not None:
+            raise InputError(describe("quantize: batch_size", "None, as samples are batches", repr(size)))
         pairs = [
             (x[0], x[1] if len(x) > 1 else None) if isinstance(x, tuple) else (x, None)
             for x in _items(samples, steps)

@@ -255,6 +255,8 @@ def test_batches_of_a_generator_and_of_a_sequence() -> None:
     assert quantize(model, Stored()).report.layers == whole.report.layers
     with pytest.raises(InputError, match="steps"):
         quantize(model, endless())
+    with pytest.raises(InputError, match="batch_size"):
+        quantize(model, Stored(), batch_size=4)
 
 
 def test_sizes_that_samples_have() -> None:

@@ -39,7 +39,7 @@ PLAIN = [
     for name in DRAWN
     if OPS[name].kind == "elementwise"
     and not OPS[name].rounds
-    and name not in ("bitcast", "cast", "quantize", "select")
+    and name not in ("bitcast", "cast", "dequantize", "quantize", "select")
     and not name.startswith(("bitwise", "logical", "shift"))
 ]
 

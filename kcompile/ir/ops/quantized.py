@@ -1,4 +1,4 @@
-"""Whole numbers of 8 bits in place of floats: `quantize`, and the contraction of such numbers.
+"""Whole numbers of 8 bits in place of floats: `quantize`, the contraction of such numbers, and `dequantize`.
 
     q = clip(round(x * rate) + zero, 0, 255)     unsigned, `rate` steps to one; x is about (q - zero) / rate
 
@@ -20,9 +20,9 @@ from kcompile.ir.elements import Element, Elements
 from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.ops.contraction import Pads, conv_attributes, conv_maps, same_padding
 from kcompile.ir.tensor import Tensor, emit
-from kcompile.ir.types import Batch, TensorType, static
+from kcompile.ir.types import Batch, TensorType, broadcast_shapes, static
 
-__all__ = ["conv_bytes", "quantize"]
+__all__ = ["conv_bytes", "dequantize", "quantize"]
 
 WORD = 4  # bytes in a word
 LEVELS = 255  # the largest unsigned byte
@@ -77,6 +77,61 @@ def quantize(x: Tensor, rate: float, zero: int) -> Tensor:
     """float32 as uint8, see the module; NaN is 0. rate: a float32, as Python has it. zero: the byte that 0.0
     is, of 0 to 255."""
     return emit("quantize", [x], rate=rate, zero=zero)
+
+
+# ---------------------------------------------------------------- sums to floats
+
+
+def _infer_dequantize(sums: TensorType, *numbers: TensorType) -> TensorType:
+    if [t.dtype for t in (sums, *numbers)] not in (["int32", "float32"], ["int32", "int32", "float32"]):
+        received = ", ".join(map(str, (sums, *numbers)))
+        raise TypeError(
+            f"dequantize: expected sums and corrections of int32, float32 scales. Received: {received}"
+        )
+    return TensorType(broadcast_shapes(sums.shape, *(t.shape for t in numbers)), "float32")
+
+
+def _dequantize_meaning(sums: np.ndarray, *numbers: np.ndarray) -> np.ndarray:
+    *corrections, scales = numbers
+    for correction in corrections:
+        sums = sums - correction
+    made: np.ndarray = sums.astype(scales.dtype) * scales
+    return made
+
+
+def _dequantize_element(b: Elements, sums: Element, *numbers: Element) -> Element:
+    *corrections, scales = numbers
+    for correction in corrections:
+        sums = b.sub(sums, correction)
+    return b.mul(b.cast(sums, "float32"), scales)
+
+
+def _dequantize_case(draw: Draw) -> Case:
+    shape = draw.shape(1, 3)
+    columns = shape[-1:] if isinstance(shape[-1], int) else ()
+    whole = (TensorType(columns, "int32"),) * draw.integer(0, 1)
+    low = (-(2.0**30), *[-(2.0**30)] * len(whole), -1.0)
+    high = tuple(-x for x in low)
+    return Case((TensorType(shape, "int32"), *whole, TensorType(columns)), low=low, high=high)
+
+
+register(
+    Op(
+        "dequantize",
+        "elementwise",
+        _infer_dequantize,
+        _dequantize_meaning,
+        scalar=_dequantize_element,
+        exact=True,
+        cases=_dequantize_case,
+    )
+)
+
+
+def dequantize(sums: Tensor, scales: Tensor, corrections: Tensor | None = None) -> Tensor:
+    """float32(sums - corrections) * scales. sums, corrections: int32; the difference wraps. scales: float32.
+    Both broadcast to the sums."""
+    return emit("dequantize", [sums, scales] if corrections is None else [sums, corrections, scales])
 
 
 # ---------------------------------------------------------------- products

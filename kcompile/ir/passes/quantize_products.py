@@ -1,6 +1,6 @@
 """quantize_products: contractions by known kernels compute with bytes in place of floats.
 
-    conv(x, w)  ->  float(conv_bytes(quantize(x), bytes of w) - corrections) * scales
+    conv(x, w)  ->  dequantize(conv_bytes(quantize(x), bytes of w), scales, corrections)
 
 where q = quantize(x) are unsigned bytes of one scale for the whole of x, and the bytes of w are signed, with
 a scale for each column. The sum over (q - zero) w, with the byte `zero` that 0.0 is, is that over q w without
@@ -166,11 +166,13 @@ def quantize_products(
             range_.zero,
             node.attrs.get("groups", 1),
         )
-        if range_.zero:
-            corrections = (kernel.sums.astype(np.int64) * range_.zero).astype(np.int32)
-            sums = sums - variable(new, node, "corrections", corrections)
+        corrections = (kernel.sums.astype(np.int64) * range_.zero).astype(np.int32)
         scales = (kernel.scales / range_.rate).astype(np.float32)
-        return ops.cast(sums, "float32") * variable(new, node, "scales", scales)
+        return ops.dequantize(
+            sums,
+            variable(new, node, "scales", scales),
+            variable(new, node, "corrections", corrections) if range_.zero else None,
+        )
 
     new = rebuild(graph, rule)
     read = {v.node for node in new.nodes.values() for v in node.inputs} | {v.node for v in new.results()}
