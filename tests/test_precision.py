@@ -29,6 +29,7 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import layers as L
 from kcompile.keras.engine import Input
 from kcompile.keras.models import Model, Sequential
+from kcompile.testing.models import sample
 from kcompile_runtime.errors import InputError
 
 BITS = 2.0**-8  # of an operand that rounds to its other neighbour
@@ -131,6 +132,50 @@ def test_exact_sums_give_the_bits_of_the_rule() -> None:
     made = kcompile.compile(model, precision="bfloat16").predict(x)
     np.testing.assert_array_equal(made, InterpreterEngine(model, "bfloat16").run("predict", 3, [x])[0])
     assert np.any(made != kcompile.compile(model).predict(x))
+
+
+def test_normalisation_is_not_folded_into_rounded_kernels() -> None:
+    """But into the bias, so that one product and one sum are left."""
+    model = Sequential([L.Conv2D(16, 3, input_shape=(6, 6, 8)), L.BatchNormalization()])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in model.get_weights()])
+    compiled = kcompile.compile(model, precision="bfloat16")
+    assert compiled.verify().ok
+    (group,) = (m for m in compiled.engine.compiled("predict").run.live() if m.op.kind != "source")
+    names = [m.op.name for m in group.body.nodes.values() if m.op.kind != "source"]
+    assert names[-3:] == ["contract", "mul", "add"]
+
+
+def check_random_model(seed: int) -> None:
+    """Predictions and a step of a random model are the interpreter's, but for roundings to the other side."""
+    drawn = sample(seed, compiled=True)
+    engine = kcompile.compile(drawn.model, precision="bfloat16", threads=1).engine
+    x, labels = drawn.inputs(5), drawn.targets(5)
+    rows = [np.ones(5, np.float32)] * len(drawn.model.outputs)
+    for entry, given in (("predict", x), ("train", [*x, *labels, *rows])):
+        traced = engine.traced(entry)
+        before = {name: array.copy() for name, array in traced.state.items()}
+        right = run(traced.graph, 5, dict(zip(traced.graph.inputs, given)), before)
+        for made, expected in zip(engine.run(entry, 5, given), right.outputs.values()):
+            scale = np.abs(expected).max(initial=0.0)
+            np.testing.assert_allclose(made, expected, atol=2 * BITS * scale + 1e-6, rtol=0)
+        for name, expected in right.updates.items():
+            step = np.abs(expected.astype(np.float64) - before[name]).max(initial=0.0)
+            noise = 1e-6 * (1 + np.abs(before[name]).max(initial=0.0))  # of gradients that cancel
+            np.testing.assert_allclose(
+                traced.captured[name].array, expected, atol=16 * BITS * step + noise, rtol=0, err_msg=name
+            )
+
+
+@pytest.mark.parametrize("seed", [5, 9])
+def test_random_models(seed: int) -> None:
+    check_random_model(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_many_random_models(seed: int) -> None:
+    check_random_model(seed)
 
 
 def test_values_that_are_not_finite_go_through() -> None:

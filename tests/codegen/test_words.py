@@ -63,7 +63,7 @@ def made(spec: Contraction, a: TensorType, b: TensorType, n: int, packed: bool) 
     x, y = whole(0, bind(a.shape, n)), whole(1, bind(b.shape, n))
     expected = reference(spec.bind(n), nearest_bfloat16(x), nearest_bfloat16(y))
     words, width = in_halves(spec, WITH, True), None
-    assert words is not None
+    assert words is not None and words == spec.in_halves
     if packed:
         width = panel_width(words, WITH, True, "uint32")
         attrs = {"spec": spec.of_b, "width": width, "words": True}
@@ -120,9 +120,9 @@ def test_sums_over_the_batch(n: int, multiple: int) -> None:
     np.testing.assert_array_equal(*made(matmul(a, b, True, False), a, b, n, False))
 
 
-@pytest.mark.parametrize("n", [1, 4])
-def test_gradients_of_kernels(n: int) -> None:
-    x, g = TensorType((N, 5, 4, 6)), TensorType((N, 3, 2, 18))
+@pytest.mark.parametrize(("n", "channels"), [(1, 6), (4, 6), (3, 1)])
+def test_gradients_of_kernels(n: int, channels: int) -> None:
+    x, g = TensorType((N, 5, 4, channels)), TensorType((N, 3, 2, 18))
     rule = OPS["conv_filter_gradient"].contraction
     assert rule is not None
     attrs = {"strides": (2, 2), "padding": ((1, 1), (0, 1)), "dilation": (1, 1)}
@@ -141,7 +141,7 @@ def test_a_product_for_each_sample(transposed: bool) -> None:
 
 
 def test_which_have_no_words() -> None:
-    """Groups, kernels of few rows, and processors without the instruction."""
+    """Groups, kernels of few rows, single columns, and processors without the instruction."""
     a, b = TensorType((N, 8)), TensorType((8, 8))
     plain = matmul(a, b, False, False)
     assert in_halves(plain, WITH, True) is not None
@@ -149,6 +149,7 @@ def test_which_have_no_words() -> None:
     assert in_halves(matmul(a, TensorType((N, 8)), True, False), WITH, False) is None  # of 8 rows
     few = matmul(TensorType((4, 8)), b, False, False)
     assert in_halves(few, WITH, True) is not None and in_halves(few, WITH, False) is None
+    assert in_halves(matmul(a, TensorType((8, 1)), False, False), WITH, True) is None
     x = TensorType((N, 5, 8))
     grouped = conv(x, TensorType((3, 4, 6)), strides=(1,), padding=((0, 0),), dilation=(1,), groups=2)
     assert in_halves(grouped, WITH, True) is None

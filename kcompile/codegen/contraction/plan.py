@@ -164,7 +164,7 @@ def in_halves(spec: Contraction, target: Target, constant: bool) -> Contraction 
     multiplies them and that pays: both operands are copied, so each copy must be used often. constant: B is
     packed ahead. None elsewhere."""
     rows, total, _ = spec.sizes
-    if not target.bfloat16_dots or not isinstance(total, int):
+    if not target.bfloat16_dots or not isinstance(total, int) or total == 1:
         return None
     few = isinstance(rows, int) and rows < cost.HALVED_ROWS
     return None if few and not constant else spec.in_halves

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kcompile.codegen import loops
 from kcompile.codegen.groups.operands import Source
-from kcompile.codegen.loops import Expr
+from kcompile.codegen.loops import ZERO, Expr
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent
 from kcompile.ir.contraction import Access, Contraction, halved
@@ -36,6 +36,9 @@ def _words(spec: Contraction, access: Access, source: Source, out: Builder) -> S
     half = halved(size)
 
     def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
+        lanes = index[-1].lanes
+        if source.shape[-1] == 1 and lanes > 1:  # its one element, whichever lanes are asked for
+            return loops.broadcast(at((*index[:-1], ZERO), None), lanes)
         if isinstance(size, Batch):
             first, second, odd = index[axis] * 2, index[axis] * 2 + 1, size.multiple % 2
         else:

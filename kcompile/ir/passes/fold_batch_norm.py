@@ -4,8 +4,10 @@
 
 for every contraction whose kernel has the output channels last. `w * s` and `b * s + t` depend on
 weights alone, so staging computes them once. Results differ by rounding (about 1e-7 relative).
-For graphs that do not update these weights (predict, test). A kernel that is rounded stays as it is: `w * s`
-would be rounded elsewhere.
+For graphs that do not update these weights (predict, test). A kernel that is rounded stays as it is, as
+`w * s` would be rounded elsewhere; there
+
+    (conv(x, w) + b) * s + t   ->   conv(x, w) * s + (b * s + t)
 """
 
 from __future__ import annotations
@@ -67,18 +69,28 @@ def _absorb(
         return None
     y, bias = (Tensor(new, v) for v in producer.inputs)
     inner = new.nodes[y.value.node]
-    if y.type != x.type or not _per_channel(bias, x) or inner.op.kind != "contraction":
+    rounded = _is_rounded(new, inner)
+    made = inner.op.kind == "contraction" or (
+        inner.op.is_product and _is_rounded(new, new.nodes[inner.inputs[0].node])
+    )
+    if y.type != x.type or not _per_channel(bias, x) or not made:
         return None
     if op.is_product:
-        scaled = _scaled(new, inner, factor)
+        scaled = y * factor if rounded else _scaled(new, inner, factor)
         return None if scaled is None else scaled + _vector(bias) * factor
     return y + (_vector(bias) + (factor if op.signs == (1, 1) else -factor))
+
+
+def _is_rounded(new: Graph, node: Node) -> bool:
+    """Whether this is a contraction of a kernel that is rounded before."""
+    slot = node.op.columnwise(**node.attrs) if node.op.kind == "contraction" else None
+    return slot is not None and new.nodes[node.inputs[slot].node].op.rounds
 
 
 def _scaled(new: Graph, node: Node, factor: Tensor) -> Tensor | None:
     """A contraction whose result has its last axis scaled, by way of the operand with that axis."""
     slot = node.op.columnwise(**node.attrs)
-    if slot is None or new.nodes[node.inputs[slot].node].op.rounds:
+    if slot is None or _is_rounded(new, node):
         return None
     operands = [Tensor(new, v) for v in node.inputs]
     with new.source(*dict.fromkeys((*node.sources, *new.current))):
