@@ -139,10 +139,7 @@ def quantize(
     calibration = _Calibration(folded(traced.graph), traced.captured, float32, batches)
     products = _chosen(calibration.graph, skip)
     ranges, right = calibration.ranges([p for p in products if not p.reason], percentile)
-    products = [
-        p if p.reason or p.x in ranges else replace(p, reason="the samples give it zeros alone")
-        for p in products
-    ]
+    products = [replace(p, reason=p.reason or _reason(p, ranges.get(p.x))) for p in products]
     kernels = calibration.kernels([p for p in products if not p.reason])
     if not kernels:
         why = "; ".join(f"{p.label}: {p.reason}" for p in products) or "no dense layers, no convolutions"
@@ -375,7 +372,7 @@ class _Calibration:
             if not np.isfinite(kernel).all():
                 where = f"quantize: weights of {printable(p.label)!r}"
                 raise InputError(describe(where, "finite numbers", "NaN or infinity"))
-            made[p.node] = ByteKernel.of(kernel)
+            made[p.node] = ByteKernel.of(kernel, p.transposed)
         return made
 
 
@@ -392,6 +389,15 @@ def _chosen(graph: Graph, skip: Iterable[str]) -> list[Product]:
         replace(p, reason="skipped") if any(source.layer in names for source in p.sources) else p
         for p in products
     ]
+
+
+def _reason(product: Product, found: ByteRange | None) -> str:
+    """Why a contraction stays float32, for what the samples say; empty where it need not."""
+    if found is None:
+        return "the samples give it zeros alone"
+    return "with strides, transposed convolutions of what goes below zero are float32" * (
+        product.from_zero and found.zero > 0
+    )
 
 
 def _layer(product: Product, found: ByteRange | None) -> QuantizedLayer:

@@ -284,7 +284,7 @@ def conv_maps(
     )
 
 
-def _conv_data_gradient(
+def conv_transpose_maps(
     g: TensorType,
     w: TensorType,
     sizes: tuple[int, ...],
@@ -293,6 +293,7 @@ def _conv_data_gradient(
     dilation: tuple[int, ...],
     groups: int = 1,
 ) -> Contraction:
+    """The index maps of the gradient of a convolution by its input, of these sizes: its transpose."""
     rank = len(strides)
     taps, (channels, filters) = static(w.shape[:rank]), static(w.shape[rank:])
     filters //= groups
@@ -412,7 +413,7 @@ def _conv_filter_gradient_case(draw: Draw) -> Case:
 _register("conv", conv_maps, _conv_gradient, _conv_case, columnwise=lambda **_: 1, rowwise=lambda **_: (0,))
 _register(
     "conv_data_gradient",
-    _conv_data_gradient,
+    conv_transpose_maps,
     _conv_data_gradient_rule,
     _conv_data_gradient_case,
     rowwise=lambda **_: (0,),

@@ -9,20 +9,28 @@ and exact (the maps: `ir.contraction`), so every target has the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from kcompile.ir import contraction as maps
 from kcompile.ir.contraction import Contraction
-from kcompile.ir.contraction import product as product_of_maps
 from kcompile.ir.elements import Element, Elements
 from kcompile.ir.op import Case, Draw, Op, register
-from kcompile.ir.ops.contraction import Pads, conv_attributes, conv_maps, same_padding
+from kcompile.ir.ops.contraction import (
+    Pads,
+    conv_attributes,
+    conv_maps,
+    conv_transpose_maps,
+    same_padding,
+    window_size,
+)
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, TensorType, broadcast_shapes, static
 
-__all__ = ["conv_bytes", "dequantize", "quantize"]
+__all__ = ["conv_bytes", "conv_transpose_bytes", "dequantize", "quantize"]
 
 WORD = 4  # bytes in a word
 LEVELS = 255  # the largest unsigned byte
@@ -158,26 +166,55 @@ def _maps(
     groups: int = 1,
 ) -> Contraction:
     """The maps of a convolution of words."""
+    return _padded(conv_maps(_of_words(x), w, strides, padding, dilation, groups), outside)
+
+
+def _transposed_maps(
+    x: TensorType,
+    w: TensorType,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Pads,
+    dilation: tuple[int, ...],
+    outside: int,
+) -> Contraction:
+    """The maps of the transpose of one. With strides no tap meets the places between elements, so what is
+    there is 0, and so must be what is outside."""
+    if outside and any(s > 1 for s in strides):
+        raise ValueError(f"conv_transpose_bytes: expected outside=0 with strides. Received: {outside}")
+    return _padded(conv_transpose_maps(_of_words(x), w, sizes, strides, padding, dilation), outside)
+
+
+def _of_words(x: TensorType) -> TensorType:
     (channels,) = static(x.shape[-1:])
     if channels % WORD:
-        raise ValueError(f"conv_bytes: expected channels in words of {WORD}. Received: {x}")
-    made = conv_maps(x.with_shape((*x.shape[:-1], channels // WORD)), w, strides, padding, dilation, groups)
-    byte = np.full(WORD, outside, np.uint8)
-    return Contraction(made.m, made.k, made.j, made.a, made.b, outside=int(byte.view("<i4")[0]))
+        raise ValueError(f"expected channels in words of {WORD}. Received: {x}")
+    return x.with_shape((*x.shape[:-1], channels // WORD))
 
 
-def _infer_conv(x: TensorType, w: TensorType, **attrs: Any) -> TensorType:
-    if (x.dtype, w.dtype) != ("uint8", "int32"):
-        raise TypeError(f"conv_bytes: expected uint8, and words of int32. Received: {x}, {w}")
-    return TensorType(_maps(x, w, **attrs).shape, "int32")
+def _padded(spec: Contraction, outside: int) -> Contraction:
+    """The maps with this byte, in every channel, where A has no element."""
+    return replace(spec, outside=int(np.full(WORD, outside, np.uint8).view("<i4")[0]))
 
 
-def _conv_meaning(x: np.ndarray, w: np.ndarray, **attrs: Any) -> np.ndarray:
-    spec = _maps(TensorType(x.shape, "uint8"), TensorType(w.shape, "int32"), **attrs)
-    return product_of_maps(spec, x, w.reshape(-1, w.shape[-1]))
+def _infer_conv(spec: Callable[..., Contraction]) -> Callable[..., TensorType]:
+    def infer(x: TensorType, w: TensorType, **attrs: Any) -> TensorType:
+        if (x.dtype, w.dtype) != ("uint8", "int32"):
+            raise TypeError(f"expected uint8, and words of int32. Received: {x}, {w}")
+        return TensorType(spec(x, w, **attrs).shape, "int32")
+
+    return infer
 
 
-def _conv_case(draw: Draw) -> Case:
+def _conv_meaning(spec: Callable[..., Contraction]) -> Callable[..., np.ndarray]:
+    def meaning(x: np.ndarray, w: np.ndarray, **attrs: Any) -> np.ndarray:
+        found = spec(TensorType(x.shape, "uint8"), TensorType(w.shape, "int32"), **attrs)
+        return maps.reference(found, x, w)
+
+    return meaning
+
+
+def _conv_case(draw: Draw, transposed: bool = False) -> Case:
     rank = draw.integer(0, 2)
     taps = tuple(draw.integer(1, 3) for _ in range(rank))
     strides = tuple(draw.integer(1, 2) for _ in range(rank))
@@ -186,6 +223,18 @@ def _conv_case(draw: Draw) -> Case:
     same = draw.choice((True, False))
     padding = tuple(same_padding(*a) if same else (0, 0) for a in zip(sizes, taps, strides, dilation))
     words, columns, groups = draw.integer(1, 6), draw.choice((1, 3, 16, 40)), draw.choice((1, 1, 2, 5))
+    if transposed:
+        made = [window_size(*a) for a in zip(sizes, taps, strides, padding, dilation)]
+        outside = 0 if any(s > 1 for s in strides) else draw.choice((0, 255, 128))
+        return Case(
+            (
+                TensorType((Batch(), *made, WORD * words), "uint8"),
+                TensorType((*taps, columns, words), "int32"),
+            ),
+            {"sizes": sizes, **conv_attributes(strides, padding, dilation, 1), "outside": outside},
+            low=(0.0, -(2.0**31)),
+            high=(256.0, 2.0**31),
+        )
     return Case(
         (
             TensorType((Batch(), *sizes, WORD * words * groups), "uint8"),
@@ -197,17 +246,13 @@ def _conv_case(draw: Draw) -> Case:
     )
 
 
-register(
-    Op(
-        "conv_bytes",
-        "contraction",
-        _infer_conv,
-        _conv_meaning,
-        contraction=_maps,
-        cases=_conv_case,
-        expensive=True,
-    )
-)
+def _register(name: str, spec: Callable[..., Contraction], cases: Callable[[Draw], Case]) -> None:
+    infer, meaning = _infer_conv(spec), _conv_meaning(spec)
+    register(Op(name, "contraction", infer, meaning, contraction=spec, cases=cases, expensive=True))
+
+
+_register("conv_bytes", _maps, _conv_case)
+_register("conv_transpose_bytes", _transposed_maps, lambda draw: _conv_case(draw, True))
 
 
 def conv_bytes(
@@ -223,3 +268,19 @@ def conv_bytes(
     channels / 4, out] (`pack_words`): int32 sums. Without spatial dims it is a product of matrices. outside:
     the byte that x has where there is padding. groups: as `conv` has them, of whole words."""
     return emit("conv_bytes", [x, w], **conv_attributes(strides, padding, dilation, groups), outside=outside)
+
+
+def conv_transpose_bytes(
+    x: Tensor,
+    w: Tensor,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    outside: int,
+) -> Tensor:
+    """The transpose of a convolution, whose result has these sizes: of bytes x, uint8 [batch, spatial...,
+    out], by words w, int32 [spatial..., in, out / 4]: int32 sums. outside: as `conv_bytes` has it; 0 with
+    strides."""
+    attrs = conv_attributes(strides, padding, dilation, 1)
+    return emit("conv_transpose_bytes", [x, w], sizes=tuple(sizes), **attrs, outside=outside)

@@ -30,14 +30,17 @@ SIGNED = 127  # the largest signed byte, and the smallest that is used but for i
 
 @dataclass(frozen=True)
 class Product:
-    """A contraction of a graph. node: its number. sources: of what layers it is. x, kernel: its operands, and
-    why it stays as it is, where `reason` is not empty."""
+    """A contraction of a graph. node: its number. sources: of what layers it is. x, kernel: its operands.
+    reason: why it stays as it is; empty where it need not. transposed: whether the kernel has the columns
+    before what is summed. from_zero: whether x must not go below 0.0, as the byte of 0.0 must be 0."""
 
     node: int
     sources: tuple[Source, ...]
     x: Value
     kernel: Value
     reason: str = ""
+    transposed: bool = False
+    from_zero: bool = False
 
     @property
     def label(self) -> str:
@@ -75,21 +78,25 @@ class ByteRange:
 
 @dataclass(frozen=True)
 class ByteKernel:
-    """A kernel [taps..., channels, columns] in signed bytes. words: see `pack_words`. sums: of the bytes of
-    each column, int32. scales: what one step of each column is, float64."""
+    """A kernel [taps..., channels, columns] in signed bytes, or that of a transposed convolution, [taps...,
+    columns, channels]. words: see `pack_words`; of the transposed one the last two axes are the other way
+    round. sums: of the bytes of each column, int32. scales: what one step of each column is, float64."""
 
     words: np.ndarray
     sums: np.ndarray
     scales: np.ndarray
 
     @staticmethod
-    def of(kernel: np.ndarray) -> ByteKernel:
+    def of(kernel: np.ndarray, transposed: bool = False) -> ByteKernel:
         """Symmetric for each column: its largest number by size is 127. A column of zeros stays so."""
+        kernel = kernel.swapaxes(-1, -2) if transposed else kernel
         columns = kernel.shape[-1]
         largest = np.abs(kernel).reshape(-1, columns).max(0, initial=0.0)
         scales = np.where(largest > 0, largest.astype(np.float64) / SIGNED, 1.0)
         bytes_ = np.clip(np.rint(kernel.astype(np.float64) / scales), -SIGNED, SIGNED).astype(np.int8)
-        return ByteKernel(pack_words(bytes_), bytes_.reshape(-1, columns).sum(0, dtype=np.int32), scales)
+        words = pack_words(bytes_)
+        words = np.ascontiguousarray(words.swapaxes(-1, -2)) if transposed else words
+        return ByteKernel(words, bytes_.reshape(-1, columns).sum(0, dtype=np.int32), scales)
 
 
 # ---------------------------------------------------------------- finding
@@ -109,8 +116,16 @@ def find_products(graph: Graph) -> list[Product]:
         elif node.op.kind == "contraction":
             x, kernel, *_ = node.inputs
             sources = node.sources or graph.nodes[kernel.node].sources  # what left a loop has none of its own
-            found.append(Product(node.id, sources, x, kernel, _reason(graph, node, known)))
+            transposed = _is_transposed(node)
+            from_zero = transposed and any(s > 1 for s in node.attrs["strides"])
+            reason = _reason(graph, node, known)
+            found.append(Product(node.id, sources, x, kernel, reason, transposed, from_zero))
     return found
+
+
+def _is_transposed(node: Node) -> bool:
+    """Whether a contraction is the transpose of a convolution, one by its input."""
+    return "sizes" in node.attrs and "strides" in node.attrs
 
 
 def _reason(graph: Graph, node: Node, known: set[int]) -> str:
@@ -118,13 +133,14 @@ def _reason(graph: Graph, node: Node, known: set[int]) -> str:
     x, kernel = (graph.type(v) for v in node.inputs[:2])
     if node.inputs[1].node not in known:
         return "neither factor is known ahead"
-    if node.attrs.get("groups", 1) > 1 and static(kernel.shape)[-2] % WORD:
+    transposed, groups = _is_transposed(node), node.attrs.get("groups", 1)
+    if groups > 1 and (transposed or static(kernel.shape)[-2] % WORD):
         return f"depthwise convolutions, and groups of no multiple of {WORD} channels, are float32"
-    if node.op.columnwise(**node.attrs) != 1 or 0 not in node.op.rowwise(**node.attrs):
-        return "transposed convolutions and products are float32"
+    if 0 not in node.op.rowwise(**node.attrs) or not (transposed or node.op.columnwise(**node.attrs) == 1):
+        return "products of transposed matrices are float32"
     if x.dtype != "float32":
         return f"it computes in {x.dtype}"
-    depth = numel(kernel.shape[:-1])
+    depth = numel((*kernel.shape[:-2], kernel.shape[-1]) if transposed else kernel.shape[:-1])
     if not isinstance(depth, int) or depth > MOST_DEPTH:
         return f"sums of more than {MOST_DEPTH} products may not fit into 32 bits"
     return "" if depth and numel(x.shape) else "it is empty"
@@ -157,15 +173,11 @@ def quantize_products(
         range_, rank = ranges[node.inputs[0]], kernel.words.ndim - 2
         if inputs[0] not in bytes_of:
             bytes_of[inputs[0]] = _in_words(_quantized(Tensor(new, inputs[0]), range_))
-        sums = ops.conv_bytes(
-            bytes_of[inputs[0]],
-            variable(new, node, "bytes", kernel.words),
-            node.attrs.get("strides", (1,) * rank),
-            node.attrs.get("padding", ((0, 0),) * rank),
-            node.attrs.get("dilation", (1,) * rank),
-            range_.zero,
-            node.attrs.get("groups", 1),
-        )
+        plain = {"strides": (1,) * rank, "padding": ((0, 0),) * rank, "dilation": (1,) * rank}
+        window = {**plain, **{k: a for k, a in node.attrs.items() if k in (*plain, "groups", "sizes")}}
+        product = ops.conv_transpose_bytes if _is_transposed(node) else ops.conv_bytes
+        words = variable(new, node, "bytes", kernel.words)
+        sums = product(bytes_of[inputs[0]], words, outside=range_.zero, **window)
         corrections = (kernel.sums.astype(np.int64) * range_.zero).astype(np.int32)
         scales = (kernel.scales / range_.rate).astype(np.float32)
         return ops.dequantize(
