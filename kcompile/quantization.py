@@ -29,6 +29,7 @@ from kcompile.ir.passes.quantize_products import (
 )
 from kcompile.ir.rewrite import rebuild
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import models as keras_models
 from kcompile.keras.lengths import lengths_of
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import Traced
@@ -117,24 +118,10 @@ def quantize(
     percentile = check_number("quantize: percentile", percentile, 50.0, 100.0)
     batch_size = None if batch_size is None else check_count("quantize: batch_size", batch_size)
     steps = None if steps is None else check_count("quantize: steps", steps)
-    threads, told = check_threads("quantize: threads", threads), check_flag("quantize: verbose", verbose)
-    if not isinstance(target, str) or target not in ("native", *targets.LEVELS):
-        levels = ", ".join(targets.LEVELS)
-        wanted = f"'native', or a level of this processor ({levels})"
-        raise InputError(describe("quantize: target", wanted, repr(target)))
-    given = model
-    if not isinstance(model, CompiledModel) or custom_objects is not None:
-        given = compile(model, custom_objects=custom_objects, threads=threads)
-    given.follow_live(training=False)
-    source, _ = given.source()
-    processor = targets.native() if target == "native" else targets.host_as(target, "quantize: target")
-    if source.stateful:
-        raise UnsupportedError(
-            f"quantize: model {source.name!r} keeps states between calls. Build it with stateful=False"
-        )
-    batches, labels = _batches(source, samples, labels, batch_size, steps)
-    lengths = lengths_of(source, batches[0]) or None
-    float32 = NativeEngine(source, processor, threads or given.engine.threads, False)
+    told = check_flag("quantize: verbose", verbose)
+    float32 = _float32(model, target, threads, custom_objects)
+    batches, labels = _batches(float32.model, samples, labels, batch_size, steps)
+    lengths = lengths_of(float32.model, batches[0]) or None
     traced = float32.traced("predict", lengths)
     calibration = _Calibration(folded(traced.graph), traced.captured, float32, batches)
     products = _chosen(calibration.graph, skip)
@@ -154,7 +141,31 @@ def quantize(
     report = Report(layers, accuracy("int8", list(graph.outputs), made, right, labels))
     if told:
         print(report.text())
-    return QuantizedModel(source, engine, report)
+    return QuantizedModel(float32.model, engine, report)
+
+
+def _float32(
+    model: Any, target: str, threads: int | None, custom_objects: Mapping[str, Any] | None
+) -> NativeEngine:
+    """What runs the model as it is, and is attached to no model that a user has."""
+    threads = check_threads("quantize: threads", threads)
+    if not isinstance(target, str) or target not in ("native", *targets.LEVELS):
+        wanted = f"'native', or a level of this processor ({', '.join(targets.LEVELS)})"
+        raise InputError(describe("quantize: target", wanted, repr(target)))
+    processor = targets.native() if target == "native" else targets.host_as(target, "quantize: target")
+    if isinstance(model, keras_models.Model) and custom_objects is None:
+        source = model
+    else:
+        if not isinstance(model, CompiledModel) or custom_objects is not None:
+            model = compile(model, custom_objects=custom_objects, threads=threads)
+        model.follow_live(training=False)
+        source, _ = model.source()
+        threads = threads or model.engine.threads
+    if source.stateful:
+        raise UnsupportedError(
+            f"quantize: model {source.name!r} keeps states between calls. Build it with stateful=False"
+        )
+    return NativeEngine(source, processor, threads, False)
 
 
 class QuantizedModel(CompiledModel):

@@ -269,6 +269,18 @@ def test_batches_of_a_generator_and_of_a_sequence() -> None:
         quantize(model, Stored(), batch_size=4)
 
 
+def test_the_model_itself_runs_as_before() -> None:
+    model, x = dense(), uniform(6, 8)
+    compiled = kcompile.compile(model, verify=True)
+    quantized = quantize(model, x)
+    assert model.trainer.engines.found() is compiled.engine
+    right = compiled.predict(x)
+    assert np.abs(quantized.predict(x) - right).max() > 0
+    np.testing.assert_array_equal(model.predict(x), right)
+    unbuilt = Sequential([L.Dense(3)])
+    assert quantize(unbuilt, x).predict(x).shape == (6, 3)
+
+
 def test_sizes_that_samples_have() -> None:
     model = Sequential([L.Conv1D(3, 2, input_shape=(None, 4)), L.GlobalMaxPooling1D()])
     quantized = quantize(model, uniform(5, 9, 4))
