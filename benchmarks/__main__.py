@@ -1,7 +1,7 @@
 """Measure us and every installed peer on the same models, in turn, and print ratios.
 
     python -m benchmarks [--only NAME ...] [--peers NAME ...] [--rounds N] [--threads N] [--busy K ...]
-        [--report FILE.md]
+        [--avx2] [--report FILE.md]
 
 Every engine gets the same weights and inputs; its predictions, or its first losses in training, are
 compared with ours before anything is timed. Then the engines are timed one after the other, round
@@ -9,12 +9,14 @@ after round, so that what disturbs the machine disturbs all of them. Printed: me
 (quartiles) of the rounds, the median over the rounds of each peer's time over ours (above 1: we are
 faster), and where arithmetic dominates, the share of the machine's measured peak. Before each row it
 is said what several threads can do at that moment: on a virtual machine they may be given one core.
-With --busy, see `benchmarks.busy`.
+With --busy, see `benchmarks.busy`. With --avx2, code is made for processors that have no more, and peers are
+held to it, those that can be: OpenVINO, XLA and OpenBLAS by their variables; ONNX Runtime has none.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,11 +30,17 @@ from benchmarks.floor import fma_peak, scaling
 from benchmarks.models import BENCHMARKS, Benchmark, flops
 from benchmarks.report import Measured, processor, write
 from benchmarks.session import clock, prepared, start
-from benchmarks.start import IMPORTS, compile_seconds, import_seconds
+from benchmarks.start import COMPILED, IMPORTS, compile_seconds, import_seconds
 from benchmarks.worker import Row, Worker
 
 ROUND_SECONDS = 0.05  # one engine's share of one round
 START = "start"
+AVX2 = {  # what holds code to it, for the processes that are started
+    "KC_TARGET": "x86-64-v3",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
 
 
 def rows(names: Sequence[str]) -> list[tuple[Benchmark, Row]]:
@@ -84,14 +92,16 @@ def show_row(benchmark: Benchmark, row: Row, times: dict[str, np.ndarray], peak:
 
 
 def show_start(threads: int, rounds: int) -> None:
-    """Import times, and the time to compile the MLP for training."""
+    """Import times, and those to compile."""
     print(f"\n{START}: imports, in fresh processes")
     for module in IMPORTS:
         seconds = import_seconds(module, rounds)
         print(f"  {module:18}{clock(seconds) if seconds is not None else 'not installed':>10}")
-    print(f"\n{START}: compile mlp for training, and its first step")
-    for name, seconds in zip(("cold", "disk cache"), compile_seconds(threads, rounds)):
-        print(f"  {name:18}{clock(seconds) if seconds is not None else 'failed':>10}")
+    for name, batch, training, times in COMPILED:
+        print(f"\n{START}: compile {name} until its first {'training step' if training else 'prediction'}")
+        taken = compile_seconds(name, batch, training, threads, times)
+        for kind, seconds in zip(("cold", "disk cache"), taken):
+            print(f"  {kind:18}{clock(seconds) if seconds is not None else 'failed':>10}")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -124,6 +134,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="K",
         help="measure beside K busy programs instead, for each K (0: beside none)",
     )
+    parser.add_argument("--avx2", action="store_true", help="as on a processor with AVX2 and no more")
     parser.add_argument(
         "--report", type=Path, metavar="FILE.md", help="write a page of all rows, and a chart beside it"
     )
@@ -132,6 +143,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
+    if arguments.avx2:
+        os.environ.update(AVX2)
     if arguments.busy:
         busy.run(
             arguments.busy,
@@ -165,7 +178,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for worker in workers:
         worker.close()
     if arguments.report is not None:
-        write(arguments.report, measured, versions, arguments.threads, processor())
+        write(
+            arguments.report,
+            measured,
+            versions,
+            arguments.threads,
+            processor() + (", AVX2 alone" if arguments.avx2 else ""),
+        )
     return 0
 
 

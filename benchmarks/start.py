@@ -1,4 +1,4 @@
-"""Times that are paid once: importing, and compiling the MLP for training, cold and from the cache."""
+"""Times that are paid once: importing, and compiling until the first call, cold and from the cache."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ import tempfile
 
 IMPORTS = ("numpy", "kcompile_runtime", "kcompile", "kcompile.keras", "onnxruntime", "jax", "keras")
 
+COMPILED = (
+    ("mlp", 128, True, 5),
+    *((n, 1, t, 1) for n in ("resnet50", "mobilenet_v2") for t in (False, True)),
+)
 _IMPORT = "import time; t = time.perf_counter(); import {0}; print(time.perf_counter() - t)"
 
 _COMPILE = """
+import sys
 import time
 import numpy as np
 import kcompile
 from kcompile import keras
+from benchmarks.engines import loss_of
 from benchmarks.models import BENCHMARKS, inputs
-benchmark = BENCHMARKS[0]
+benchmark = next(b for b in BENCHMARKS if b.name == "{name}")
 model = benchmark.model(keras)
-model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-x, y = inputs(benchmark, 128)
+model.compile(optimizer="adam", loss=loss_of(benchmark))
+x, y = inputs(benchmark, {batch})
 t = time.perf_counter()
-kcompile.compile(model, threads={threads}).train_on_batch(x, y)
+compiled = kcompile.compile(model, threads={threads})
+compiled.train_on_batch(x, y) if {training} else compiled.predict_on_batch(x)
 print(time.perf_counter() - t)
 """
 
@@ -46,9 +53,11 @@ def import_seconds(module: str, rounds: int) -> float | None:
     return None if None in times else statistics.median(t for t in times if t is not None)
 
 
-def compile_seconds(threads: int, rounds: int) -> tuple[float | None, float | None]:
-    """(cold, from the disk cache): until the first training step is done, imports not counted."""
-    code = _COMPILE.format(threads=threads)
+def compile_seconds(
+    name: str, batch: int, training: bool, threads: int, rounds: int
+) -> tuple[float | None, float | None]:
+    """(cold, from the disk cache): until the first call is done, imports and the model not counted."""
+    code = _COMPILE.format(name=name, batch=batch, training=training, threads=threads)
     cold, warm = [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:

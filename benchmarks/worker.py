@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,12 @@ class _Bench:
             call()
         return (clock() - begin) / (repeats * self.steps)
 
+    def peak(self) -> int:
+        """The most bytes that this process has held since it began, or since the last answer."""
+        found = peak_bytes()
+        reset_peak()
+        return found
+
     def latencies(self, seconds: float) -> np.ndarray:
         """The seconds that each call took (of fit: for one step), called for about so long."""
         call, clock, found = self.call, time.perf_counter, []
@@ -87,6 +94,19 @@ class _Bench:
             now = clock()
             found.append((now - begin) / self.steps)
         return np.array(found)
+
+
+def peak_bytes() -> int:
+    """The peak of this process' resident set since it began, or since the last reset."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("no VmHWM: the peak is known on Linux alone")
+
+
+def reset_peak() -> None:
+    """Let the peak begin at what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def first_processors(count: int) -> list[int]:

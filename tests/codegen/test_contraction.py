@@ -413,6 +413,8 @@ def test_depthwise(target, n, channels, sizes, data, fused):
         ((N, 14, 14, 32), (1, 1, 32, 48), 2, True),
         ((N, 1, 130, 8), (1, 5, 8, 24), 1, True),
         ((N, 28, 28, 40), (1, 1, 40, 64), 1, False),
+        ((N, 14, 14, 256), (1, 1, 256, 512), 2, True),
+        ((N, 7, 9, 256), (3, 3, 256, 288), 2, True),
     ],
 )
 def test_layers(x, w, stride, same):

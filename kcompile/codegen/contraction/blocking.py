@@ -183,11 +183,14 @@ def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
     return vectors
 
 
-def choose_columns(total: int, depth: Dim, rows: Dim, dtype: str, target: Target) -> Columns:
-    """Columns in tiles, parts and blocks. `part` is less than all where threads share columns."""
+def choose_columns(
+    total: int, depth: Dim, rows: Dim, dtype: str, target: Target, panels: int | None = None
+) -> Columns:
+    """Columns in tiles, parts and blocks. `part` is less than all where threads share columns. panels: the
+    columns of the panels that B was packed in, which make the tile, if it was."""
     lanes = target.lanes(dtype)
     vectors = ceil_div(total, lanes)
-    tile = main_tile(total, depth, rows, lanes, target.registers)
+    tile = panels // lanes if panels else main_tile(total, depth, rows, lanes, target.registers)
     part = block = vectors
     if vectors * lanes > cost.MANY_COLUMNS:
         part = block = _doubled(tile, cost.COLUMN_BLOCK // lanes)

@@ -179,7 +179,7 @@ def make_plan(
     if not isinstance(total, int):
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
     dtype = "float32" if a.dtype == "uint32" else a.dtype  # of sums: words are of two halves
-    columns = choose_columns(total, depth, rows, dtype, target)
+    columns = choose_columns(total, depth, rows, dtype, target, b_panels)
     in_registers = epilogue.light and (target.masks or not columns.ragged)
     kind = _kind(spec, a, columns, target)
     if kind in ("packed_box", "guarded") and isinstance(depth, int):
@@ -232,10 +232,10 @@ def _b_in_place(
 
 def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB:
     """B was packed ahead, with all taps; a phase reads those that it has."""
-    if width != columns.tile * columns.lanes or b.buffer is None:
+    if width % columns.lanes or columns.tile > columns.vectors or b.buffer is None:
         raise ValueError(
-            f"B must be a buffer packed in panels of {columns.tile} vectors of "
-            f"{columns.lanes}. Received: panels of {width}"
+            f"B must be a buffer packed in panels of {columns.vectors} vectors of "
+            f"{columns.lanes} at most. Received: panels of {width}"
         )
     strides = row_major([taps.size for taps in phase.taps])
     if strides is None or isinstance(phase.taps[0].size, Batch):
