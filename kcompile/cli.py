@@ -379,6 +379,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         ("target", f"{about.get('target', contents.machine)} ({about['triple']})"),
         ("needs", ", ".join(map(str, about["cpu_flags"])) or "nothing special"),
         ("runs here", runs_here(contents)),
+        ("precision", str(about.get("precision", "float32"))),
         ("batch", "any" if about["batch"] is None else str(about["batch"])),
         *((what, tensor(spec)) for what in ("inputs", "outputs") for spec in about[what]),
         ("bytes", f"{contents.size:,}: {contents.code:,} of code, {contents.data:,} of weights and tables"),

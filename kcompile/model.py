@@ -541,6 +541,7 @@ def export(
         _sample(graph, program, batch or 2, _SELF_TEST[cm.engine.precision]),
         batch,
         draws,
+        cm.engine.precision,
     )
     if made is not simulated:  # whose code is made to be run
         made.log_code()

@@ -31,10 +31,10 @@ def html(profile: Profile) -> str:
     title = entities.escape(f"{profile.model}: {profile.entry}")
     total = sum(k.seconds for k in profile.kernels) or 1.0
     about = (
-        f"{profile.samples} samples, {profile.threads} threads, {profile.target}. A call takes "
-        f"{spelt_time(profile.seconds)}, its {len(profile.kernels)} kernels {spelt_time(total)}; at "
-        f"{profile.flops / 1e9:.0f} GFLOP/s and {profile.bandwidth / 1e9:.0f} GB/s, which this machine "
-        f"reached beside, they would take {spelt_time(profile.floor)}."
+        f"{profile.samples} samples, {profile.threads} threads, {profile.target}, {profile.precision}. "
+        f"A call takes {spelt_time(profile.seconds)}, its {len(profile.kernels)} kernels "
+        f"{spelt_time(total)}; at {profile.flops / 1e9:.0f} GFLOP/s and {profile.bandwidth / 1e9:.0f} GB/s, "
+        f"which this machine reached beside, they would take {spelt_time(profile.floor)}."
     )
     return "\n".join(
         [

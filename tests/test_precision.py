@@ -216,12 +216,14 @@ def test_copies_keep_it(tmp_path: Path) -> None:
     assert kcompile.compile(model).engine.precision == "float32"
 
 
-def test_libraries_have_it(tmp_path: Path) -> None:
+def test_libraries_have_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = Sequential([L.Dense(40, activation="relu", input_shape=(30,)), L.Dense(3)])
     x = np.random.default_rng(0).normal(size=(4, 30)).astype("float32")
     compiled = kcompile.compile(model, precision="bfloat16")
     library = kcompile_runtime.load(str(kcompile.export(compiled, tmp_path / "model.so")))
     np.testing.assert_array_equal(library.predict(x), compiled.predict(x))
+    assert cli.main(["inspect", str(tmp_path / "model.so")]) == 0
+    assert re.search(r"precision +bfloat16", capsys.readouterr().out)
     assert np.any(kcompile.compile(model).predict(x) != compiled.predict(x))
 
 

@@ -82,6 +82,7 @@ SHARED_COLUMNS = 64  # columns of such a share where a sample has one row
 
 # Where it is used must not depend on the target, so that results do not: cycles are of one processor.
 WINOGRAD_GAIN = 0.85  # of the direct algorithm's cycles that a tiling must stay below
+WINOGRAD_GAIN_IN_HALVES = 0.95  # the same, of half of them where the direct one multiplies words of two
 WINOGRAD_LANES = 16  # float32 elements in a vector of that processor
 WINOGRAD_SHARE = 131072  # float32 elements, a fourth of its L2 of 2 MiB
 

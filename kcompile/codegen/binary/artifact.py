@@ -197,6 +197,8 @@ def _metadata(model: Model, target: Target, version: str) -> bytes:
     }
     if model.draws is not None:
         record["draws"] = True
+    if model.precision != "float32":
+        record["precision"] = model.precision
     guards = next(e.guards for e in model.program.entries if e.name == "predict")
     if guards:
         record["checks"] = [guard.label for guard in guards]

@@ -50,7 +50,7 @@ class Model:
     which must write no variable; other entries are left out. prepared: the bytes that its "prepare"
     made, as many as `program.prepared`. variables: in the program's order; those that "predict"
     does not read, and those of `draws`, may be None. batch: the only batch size accepted, None for any.
-    draws: of a model that draws random numbers; in the sample both are 0.
+    draws: of a model that draws random numbers; in the sample both are 0. precision: of its contractions.
     """
 
     name: str
@@ -62,3 +62,4 @@ class Model:
     sample: Sample
     batch: int | None = None
     draws: Draws | None = None
+    precision: str = "float32"

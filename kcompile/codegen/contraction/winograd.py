@@ -63,7 +63,8 @@ def choose_tiling(
     best = min(tilings, key=_cycles)
     rows = math.prod(best.positions)
     whole = rows * math.prod(best.taps) * channels * filters // (cost.MULTIPLY_ADDS * cost.WINOGRAD_LANES)
-    if _cycles(best) >= cost.WINOGRAD_GAIN * (whole // 2 if in_halves else whole):
+    direct = cost.WINOGRAD_GAIN_IN_HALVES * whole / 2 if in_halves else cost.WINOGRAD_GAIN * whole
+    if _cycles(best) >= direct:
         return None
     lanes = target.lanes("float32")
     width = tile_vectors(filters // lanes, lanes, target.registers) * lanes
