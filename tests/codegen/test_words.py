@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kcompile.codegen import targets
 from kcompile.codegen.contraction.nests import lower_contraction
 from kcompile.codegen.contraction.plan import in_halves, panel_width
+from kcompile.codegen.contraction.winograd import choose_tiling
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, Var, dot_halves, evaluate, halves, indexing, load
 from kcompile.compiler import compile_graph
@@ -153,6 +154,15 @@ def test_which_have_no_words() -> None:
     x = TensorType((N, 5, 8))
     grouped = conv(x, TensorType((3, 4, 6)), strides=(1,), padding=((0, 0),), dilation=(1,), groups=2)
     assert in_halves(grouped, WITH, True) is None
+
+
+def test_winograds_algorithm_must_save_more_than_half() -> None:
+    x, w = TensorType((N, 26, 26, 32)), TensorType((5, 5, 32, 64))
+    attrs = {"strides": (1, 1), "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+    spec = conv(x, w, **attrs)
+    assert choose_tiling(spec, WITH) is not None and choose_tiling(spec, WITH, in_halves=True) is None
+    spec = conv(TensorType((N, 32, 32, 128)), TensorType((3, 3, 128, 128)), **attrs)
+    assert choose_tiling(spec, WITH) == choose_tiling(spec, WITH, in_halves=True) is not None
 
 
 @given(size=st.integers(2, 9), columns=st.integers(1, 4), seed=st.integers(0, 2**31 - 1))
