@@ -210,6 +210,12 @@ def test_each_call_of_a_shared_layer_has_its_range_and_outputs_their_labels() ->
         np.testing.assert_allclose(found, right, atol=0.2)
 
 
+def test_one_column_beyond_vectors() -> None:
+    model, x = Sequential([L.Dense(33, "relu", input_shape=(17,)), L.Dense(17), L.Dense(3)]), uniform(9, 17)
+    quantized = quantize(model, x)
+    np.testing.assert_array_equal(quantized.predict(x), interpreted(quantized, x)[0])
+
+
 def test_what_stays_float32_says_why(capsys: Any) -> None:
     given = L.Input((6, 6, 4))
     x = L.DepthwiseConv2D(3, name="depth")(L.Conv2D(4, 1, name="first")(given))

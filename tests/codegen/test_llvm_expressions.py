@@ -260,3 +260,18 @@ def test_products_of_bytes_are_exact_whatever_the_processor_has(level, lanes):
     np.testing.assert_array_equal(made(a, b, c), expected)
     words = [Var(name, "int32", 64) for name in "abc"]
     np.testing.assert_array_equal(evaluate(dot_bytes(*words), {"a": a, "b": b, "c": c}), expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "bool", "float32"])
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_a_masked_store_writes_no_more_than_its_lanes(dtype, count):
+    """LLVM stores four bytes for one lane of bytes, where it knows the mask and that they were 32 bits."""
+    words, out = Buffer("x", "int32"), Buffer("y", dtype)
+    at = ramp(const(0), 16)
+    value = cast(binary("add", load(words, at), const(1, "int32")), dtype)
+    mask = binary("lt", at, const(count))
+    body = loop(ROW, 0, 1, [store(out, at, value, mask)], step=16)
+    x, y = np.arange(16, dtype=np.int32) + 70_000, np.ones(16, dtype) * 9
+    _, found = run(Function("masked", (words, out), (body,)), x, y.astype(dtype))
+    expected = np.where(np.arange(16) < count, (x + 1).astype(dtype), y.astype(dtype))
+    same_bits(found, expected)

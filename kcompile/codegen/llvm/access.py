@@ -7,6 +7,8 @@ elements at a constant stride, or a gather or scatter.
 
 from __future__ import annotations
 
+import re
+
 from kcompile.codegen import loops
 from kcompile.codegen.llvm.values import (
     Block,
@@ -23,6 +25,7 @@ from kcompile.codegen.llvm.values import (
 from kcompile.codegen.loops import BYTES, Buffer, Expr
 
 ALL_ON = ("true", "splat (i1 true)")
+_COMPARED = re.compile(r"icmp slt <\d+ x i64> <([^>]*)>, <([^>]*)>")
 ALL_OFF = ("false", "splat (i1 false)")
 
 
@@ -149,11 +152,27 @@ def store(b: Block, s: loops.Store) -> None:
         b.lines.append(f"  store {kind} {text}, ptr {pointer}, align {align}")
     elif lanes == 1:
         _store_if(b, mask, f"store {kind} {text}, ptr {pointer}, align {align}")
+    elif BYTES[dtype] < 4 and (lane := only_lane(b, mask)) is not None:
+        one, element = b.op(f"extractelement {kind} {text}, i64 {lane}"), memory_type(dtype, 1)
+        at_lane = b.op(f"getelementptr {element}, ptr {pointer}, i64 {lane}")
+        b.lines.append(f"  store {element} {one}, ptr {at_lane}, align {BYTES[dtype]}")
     else:
         b.lines.append(
             f"  call void @llvm.masked.store.{_mangled_memory(dtype, lanes)}.p0({kind} {text}, "
             f"ptr align {align} {pointer}, <{lanes} x i1> {mask})"
         )
+
+
+def only_lane(b: Block, mask: str) -> int | None:
+    """The lane that a mask is known to have, where that is one. LLVM 22 stores the whole lane of a register
+    there, of integers that it cuts to 8 or 16 bits for a masked store (x86)."""
+    text = next((text for text, name in b.pure.items() if name == mask), "")
+    known = _COMPARED.fullmatch(text)
+    if known is None:
+        return None
+    left, right = ([int(number) for number in re.findall(r"i64 (-?\d+)", part)] for part in known.groups())
+    lanes = [i for i, pair in enumerate(zip(left, right)) if pair[0] < pair[1]]
+    return lanes[0] if len(lanes) == 1 else None
 
 
 def _store_if(b: Block, flag: str, instruction: str) -> None:
