@@ -18,6 +18,7 @@ FACTS = {
     "codegen/gpu/emission.py": {"WIDEST"},
     "codegen/gpu/evaluate.py": {"NOBODY", "MANY", "MOST_BLOCKS", "MOST_THREADS", "TOGETHER"},
     "ir/passes/check_indices.py": {"_SHIFT"},
+    "ir/passes/quantize_products.py": {"SIGNED"},
 }
 ROOMS = ("codegen/contraction", "codegen/cpu", "codegen/gpu", "codegen/groups", "ir/passes")
 
