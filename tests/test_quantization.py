@@ -118,6 +118,11 @@ LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     ),
     (lambda: L.Conv2D(20, 1), (5, 5, 12), {}),
     (lambda: L.Conv2D(12, 3, groups=3, padding="same"), (6, 5, 24), {"pads": [(1, 1), (1, 1)], "groups": 3}),
+    (
+        lambda: L.Conv2D(2, (2, 1), groups=2, padding="same"),
+        (6, 2, 8),
+        {"pads": [(0, 1), (0, 0)], "groups": 2},
+    ),
     (lambda: L.Conv2DTranspose(5, 3), (4, 6, 7), {"transposed": (1, 1)}),
     (lambda: L.Conv2DTranspose(5, (3, 2), strides=(2, 3)), (4, 3, 6), {"transposed": (2, 3)}),
     (lambda: L.Conv3D(6, 2, padding="same"), (4, 5, 3, 4), {"pads": [(0, 1)] * 3}),
