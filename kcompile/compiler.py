@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from kcompile_runtime.cuda_driver import Driver
 
 
+LARGE = 32 << 20  # bytes of weights from which on what compiling leaves in the process is worth a look
+
+
 @dataclass(frozen=True)
 class Budget:
     """So many bytes for the arena of a batch of so many samples. Values of the forward pass are computed
@@ -271,6 +274,8 @@ def load(
         block=block,
     )
     compiled.keep(made)
+    if sum(variables[name].nbytes for name in compiled.variables) + made.prepared >= LARGE:
+        jit.give_back()
     return program
 
 

@@ -33,7 +33,8 @@ from kcompile.keras import models as keras_models
 from kcompile.keras.lengths import lengths_of
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import Traced
-from kcompile.model import CompiledModel, compile
+from kcompile.model import CompiledModel
+from kcompile.model import compile as compile_model
 from kcompile.native import Made, NativeEngine, load_program
 from kcompile_runtime.arrays import gives_batches
 from kcompile_runtime.checks import check_count, check_flag, check_number
@@ -157,7 +158,7 @@ def _float32(
         source = model
     else:
         if not isinstance(model, CompiledModel) or custom_objects is not None:
-            model = compile(model, custom_objects=custom_objects, threads=threads)
+            model = compile_model(model, custom_objects=custom_objects, threads=threads)
         model.follow_live(training=False)
         source, _ = model.source()
         threads = threads or model.engine.threads
