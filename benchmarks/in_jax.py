@@ -12,6 +12,7 @@ from benchmarks.models import Benchmark, weight_table
 
 EPSILON, MOMENTUM = 1e-3, 0.99  # Keras' BatchNormalization
 RATE, BETA_1, BETA_2, TINY = 1e-3, 0.9, 0.999, 1e-7  # Keras' Adam
+LEAST = float(np.log(1e-7))  # Keras' crossentropy of probabilities cuts them off there
 MOVING = ("moving_mean", "moving_variance")
 Params = list[dict[str, Any]]
 
@@ -106,7 +107,7 @@ def _stepper(benchmark: Benchmark) -> Any:
     def loss_of(params: Params, moving: Params, x: Any, labels: Any) -> Any:
         logits, moving = forward(benchmark, params, moving, x, True)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)
-        return -chosen.mean(), moving
+        return -jnp.maximum(chosen, LEAST).mean(), moving
 
     @jax.jit
     def step(state: Any, x: Any, labels: Any) -> Any:

@@ -61,8 +61,9 @@ def compile_seconds(
     cold, warm = [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
-            cold.append(_run(code, XDG_CACHE_HOME=cache))
-            warm.append(_run(code, XDG_CACHE_HOME=cache))
+            places = {"XDG_CACHE_HOME": cache, "KC_CACHE": cache}
+            cold.append(_run(code, **places))
+            warm.append(_run(code, **places))
     if None in cold or None in warm:
         return None, None
     return (
