@@ -16,8 +16,10 @@ from kcompile.codegen import targets
 from kcompile.compiler import compile_graph
 from kcompile.ir import interpreter
 from kcompile.keras import layers as L
+from kcompile.keras.lengths import lengths_of
 from kcompile.keras.models import Model, Sequential
 from kcompile.native import load_program
+from kcompile.testing.models import sample
 from kcompile_runtime.errors import InputError, UnsupportedError
 
 RNG = np.random.default_rng(4)
@@ -118,6 +120,11 @@ LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     ),
     (lambda: L.Conv2D(20, 1), (5, 5, 12), {}),
     (lambda: L.Conv2D(12, 3, groups=3, padding="same"), (6, 5, 24), {"pads": [(1, 1), (1, 1)], "groups": 3}),
+    (
+        lambda: L.Conv2D(2, (2, 1), groups=2, padding="same"),
+        (6, 2, 8),
+        {"pads": [(0, 1), (0, 0)], "groups": 2},
+    ),
     (lambda: L.Conv2DTranspose(5, 3), (4, 6, 7), {"transposed": (1, 1)}),
     (lambda: L.Conv2DTranspose(5, (3, 2), strides=(2, 3)), (4, 3, 6), {"transposed": (2, 3)}),
     (lambda: L.Conv3D(6, 2, padding="same"), (4, 5, 3, 4), {"pads": [(0, 1)] * 3}),
@@ -380,3 +387,23 @@ def test_it_predicts_and_nothing_else() -> None:
     assert quantized.planned_memory(4, "predict") > 0
     assert "int8" in quantized.profile(x, rounds=1).text()
     np.testing.assert_array_equal(quantized(x), quantized.predict(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_random_models_are_the_interpreters(seed: int) -> None:
+    drawn = sample(seed)
+    x = drawn.inputs(9)
+    try:
+        quantized = quantize(drawn.model, x)
+    except (InputError, UnsupportedError):
+        return  # nothing to quantise, or numbers that are not finite
+    arrays = drawn.model.standardize_inputs(x)
+    traced = quantized.engine.traced("predict", lengths_of(drawn.model, arrays) or None)
+    if traced.graph.updates:
+        return  # numbers drawn anew
+    named = dict(zip(traced.graph.inputs, arrays))
+    right = interpreter.run(traced.graph, 9, named, traced.state).outputs.values()
+    for found, wanted in zip(quantized.engine.run("predict", 9, arrays), right):
+        scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
+        np.testing.assert_allclose(found, wanted, rtol=0.01, atol=0.01 * scale + 1e-6)

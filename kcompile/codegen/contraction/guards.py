@@ -25,7 +25,10 @@ Range = tuple[Expr, Expr]  # the first and the end of the values of a summed var
 
 def readable(spec: Contraction, shape: Sequence[Dim]) -> bool:
     """Whether tiles along one line can read the operand A of this shape where it is: a coordinate that may be
-    outside depends on the last variable of the rows, or is the same for the whole tile and has one tap."""
+    outside depends on the last variable of the rows, or is the same for the whole tile and has one tap. Taps
+    outside are left out, so what is there must be zero."""
+    if spec.outside:
+        return False
     last = len(spec.m) - 1
     for affine, size, guarded in zip(spec.a.index, shape, spec.a.guarded):
         if affine.divisor != 1 or (guarded and not isinstance(size, int)):
