@@ -60,6 +60,9 @@ class Accuracy:
                 )
         return "\n".join(lines)
 
+    def __str__(self) -> str:
+        return self.text()
+
 
 def accuracy(
     precision: str,

@@ -231,6 +231,7 @@ def test_the_distance_from_float32_is_printed(tmp_path: Path, capsys: pytest.Cap
     model = Sequential([L.Dense(40, activation="relu", input_shape=(30,)), L.Dense(3, name="three")])
     x = np.random.default_rng(0).normal(size=(50, 30)).astype("float32")
     found = kcompile.compile(model, precision="bfloat16").accuracy(x)
+    assert str(found) == found.text() and "bfloat16 beside float32" in found.text()
     (row,) = found.outputs
     assert (found.precision, found.samples, row.output) == ("bfloat16", 50, "three")
     assert 1e-4 < row.mean < row.largest < 2e-2 and row.same_class is not None and row.same_class > 0.8
