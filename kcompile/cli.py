@@ -278,13 +278,10 @@ def quantize(arguments: argparse.Namespace) -> int:
         check_suffix(arguments)
     elif arguments.target != "native":
         raise ValueError("--target is that of -o, which is not given")
-    samples, labels = (
-        [read_array(path) for path in paths or ()] for paths in (arguments.samples, arguments.labels)
-    )
     made = kcompile.quantize(
         load_model(arguments),
-        samples[0] if len(samples) == 1 else samples,
-        None if not labels else labels[0] if len(labels) == 1 else labels,
+        read_arrays(arguments.samples),
+        read_arrays(arguments.labels),
         skip=arguments.skip,
         percentile=arguments.percentile,
     )
@@ -297,8 +294,7 @@ def quantize(arguments: argparse.Namespace) -> int:
 def predict(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    inputs = [read_array(path) for path in arguments.input]
-    x = inputs[0] if len(inputs) == 1 else inputs
+    x = read_arrays(arguments.input)
     if is_artifact(arguments):
         import kcompile_runtime
 
@@ -325,8 +321,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    inputs = [read_array(path) for path in arguments.input or ()]
-    x = None if not inputs else inputs[0] if len(inputs) == 1 else inputs
+    x = read_arrays(arguments.input)
     compiled = compile_model(arguments)
     report = compiled.verify(x)
     print(report.text())
@@ -448,6 +443,12 @@ def compile_model(arguments: argparse.Namespace, **options):
     import kcompile
 
     return kcompile.compile(load_model(arguments), precision=arguments.precision, **options)
+
+
+def read_arrays(paths: Sequence[Path] | None):
+    """The array in a file, or a list of those in several; None without files."""
+    arrays = [read_array(path) for path in paths or ()]
+    return arrays[0] if len(arrays) == 1 else arrays or None
 
 
 def read_array(path: Path):

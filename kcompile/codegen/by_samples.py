@@ -11,10 +11,9 @@ import math
 from collections.abc import Sequence
 
 from kcompile.codegen import cost
-from kcompile.codegen.loops import BYTES
-from kcompile.codegen.program import Blocks, Size, buffer_bytes
+from kcompile.codegen.program import Blocks, Size, buffer_bytes, row_bytes
 from kcompile.ir.graph import Graph, Node
-from kcompile.ir.types import Batch, TensorType, numel
+from kcompile.ir.types import Batch, TensorType
 from kcompile_runtime.layout import ALIGNMENT, round_up
 
 
@@ -27,7 +26,7 @@ def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size) -> Blocks |
         return None
     if not all(map(_leads_with_batch, types)):
         return None
-    inputs, outputs = (tuple(_sample_bytes(t) for t in side) for side in boundary)
+    inputs, outputs = (tuple(map(row_bytes, side)) for side in boundary)
     unit = math.lcm(*(ALIGNMENT // math.gcd(ALIGNMENT, size) for size in (*inputs, *outputs)))
     held = arena.per_sample + sum(inputs) + sum(outputs)
     samples = round_up(max(cost.BLOCK_BYTES // max(held, 1), 1), unit)
@@ -46,12 +45,6 @@ def _traffic(graph: Graph, groups: Sequence[Node]) -> tuple[int, int]:
             size = buffer_bytes(type)
             moved, weights = moved + size.per_sample, weights + size.fixed
     return moved, weights
-
-
-def _sample_bytes(type: TensorType) -> int:
-    count = numel(type.shape)
-    assert isinstance(count, Batch)
-    return count.multiple * BYTES[type.dtype]
 
 
 # ---------------------------------------------------------------- groups

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from kcompile.codegen.by_samples import is_rowwise, sample_blocks
 from kcompile.codegen.loops import BYTES
 from kcompile.codegen.lower import Kernels
-from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size, buffer_bytes
+from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size, buffer_bytes, row_bytes
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Source, Value
 from kcompile.ir.indices import CHECK, IndexCheck
@@ -469,12 +469,6 @@ class BodyPlan:
             start = ref.offset + step * (self.node.attrs["length"] - 1)
             return replace(ref, offset=start, step=step * -1)
         return replace(ref, step=step)
-
-
-def row_bytes(type: TensorType) -> int:
-    """Bytes of one sample of a value whose first axis is the batch, else 0."""
-    count = numel(type.shape)
-    return count.multiple * BYTES[type.dtype] if isinstance(count, Batch) else 0
 
 
 def ref_at(ref: Ref, t: int) -> Ref:

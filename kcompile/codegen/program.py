@@ -62,6 +62,12 @@ def buffer_bytes(type: TensorType) -> Size:
     return Size(round_up(count * width))
 
 
+def row_bytes(type: TensorType) -> int:
+    """Bytes of one sample of a value whose first axis is the batch, else 0."""
+    count = numel(type.shape)
+    return count.multiple * BYTES[type.dtype] if isinstance(count, Batch) else 0
+
+
 @dataclass(frozen=True)
 class Ref:
     """Where a buffer of a launch lives: the `index`-th pointer of inputs, outputs or variables, or an

@@ -245,7 +245,7 @@ def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, block_
     if isinstance(size, int) and size <= 4 * main:
         main = ceil_div(size, ceil_div(size, main))
     left = [size % main] if isinstance(size, int) else range(0, main, math.gcd(multiple(size), main))
-    sizes = [rows for rows in (4, 2, 1) if any(rest >= 4 if rows == 4 else rest & rows for rest in left)]
+    sizes = sorted({rows for rest in left for rows, count in leftover(rest) if count}, reverse=True)
     tiles = [Tile(main, columns.tile)]
     tiles += [Tile(rows, row_tile_vectors(rows, columns, registers)) for rows in sizes]
     return FlatRows(size, stride, tuple(tiles), max(block_items // main, 1) * main)

@@ -10,7 +10,7 @@ Enters: the access of a contraction, its strips. Leaves: a `Guard`, which gives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
@@ -99,9 +99,8 @@ class Guard:
         ]
 
     def _coordinate(self, affine: Affine, taps: Sequence[Expr]) -> Expr:
-        values: Mapping[int, Expr] = dict(enumerate((*self.rows, *taps)))
-        terms = tuple((v, c) for v, c in affine.terms if v in values)
-        at: Expr = Affine(terms, affine.offset).at(values, loops.const(affine.offset))
+        known = dict(enumerate((*self.rows, *taps)))
+        at: Expr = affine.over({v: v for v in known}).at(known, loops.const(affine.offset))
         return at
 
     def _reach(self, affine: Affine, row: int) -> tuple[int, int]:

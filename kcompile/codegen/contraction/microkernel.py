@@ -258,18 +258,15 @@ def _over_depth(
                 loops.load(context.a, loops.ramp(place + v * lanes, lanes), m) for v, m in enumerate(masks)
             ]
         exists = out.let(loops.broadcast(out.let(inside, "inside"), lanes), "m")
-        if not out.target.masks:  # the first of these columns exist
-            place = out.let(loops.select(inside, place, context.column(vector)), "x")
-        read: list[Expr] = []
-        for v, m in enumerate(masks):
-            index = loops.ramp(place + v * lanes, lanes)
-            if out.target.masks:
-                both = exists if m is None else loops.binary("and", exists, m)
-                read.append(loops.load(context.a, index, both))
-            else:
-                zero = loops.broadcast(loops.const(0.0, context.columns.dtype), lanes)
-                read.append(loops.select(exists, loops.load(context.a, index), zero))
-        return read
+        if out.target.masks:
+            both = [exists if m is None else loops.binary("and", exists, m) for m in masks]
+            return [
+                loops.load(context.a, loops.ramp(place + v * lanes, lanes), m) for v, m in enumerate(both)
+            ]
+        place = out.let(loops.select(inside, place, context.column(vector)), "x")  # the first of these exist
+        zero = loops.broadcast(loops.const(0.0, context.columns.dtype), lanes)
+        whole = [loops.load(context.a, loops.ramp(place + v * lanes, lanes)) for v in range(vectors)]
+        return [loops.select(exists, x, zero) for x in whole]
 
     def nest(rest: Sequence[DepthLoop], a: Expr, b: Expr, ks: tuple[Expr, ...]) -> None:
         a, b = out.let(a, "p"), out.let(b, "q")
