@@ -9,9 +9,24 @@ What is heavy is imported when it is first used.
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
+try:
+    import kcompile_runtime
+except ModuleNotFoundError:  # a wheel has it in itself; its .pth counts in site-packages alone
+    sys.path.append(os.path.join(os.path.dirname(__file__), "_bundled"))
+    import kcompile_runtime
+
 from kcompile.version import __version__
+
+if kcompile_runtime.__version__ != __version__:
+    raise ImportError(
+        f"kcompile {__version__} needs kcompile-runtime {__version__}. Found: {kcompile_runtime.__version__} "
+        f"in {os.path.dirname(kcompile_runtime.__file__)}. `pip install kcompile-runtime=={__version__}`, or "
+        f"`pip uninstall kcompile-runtime`: kcompile brings its own"
+    )
 
 if TYPE_CHECKING:
     from kcompile.files import load as load

@@ -1,3 +1,3 @@
-"""The version, in a module that imports nothing."""
+"""The version. setup.py writes it here in a wheel: a compiler knows with which runtime it was built."""
 
-__version__ = "0.1.0"
+from kcompile_runtime.version import __version__ as __version__

@@ -3,23 +3,50 @@
 import kcompile_runtime as rt
 model = rt.load("model.so")
 y = model.predict(x)
+
+What is heavy, numpy too, is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from kcompile_runtime.artifact import Artifact, load
-from kcompile_runtime.contents import Contents, read_contents
-from kcompile_runtime.errors import (
-    ArtifactError,
-    DeviceError,
-    InputError,
-    InputTypeError,
-    KcompileError,
-    NativeError,
-)
-from kcompile_runtime.program import EntrySpec, Prepared, Program
-from kcompile_runtime.spec import TensorSpec
-from kcompile_runtime.threads import default_threads
+from typing import TYPE_CHECKING, Any
+
+from kcompile_runtime.version import __version__
+
+if TYPE_CHECKING:
+    from kcompile_runtime.artifact import Artifact as Artifact
+    from kcompile_runtime.artifact import load as load
+    from kcompile_runtime.contents import Contents as Contents
+    from kcompile_runtime.contents import read_contents as read_contents
+    from kcompile_runtime.errors import ArtifactError as ArtifactError
+    from kcompile_runtime.errors import DeviceError as DeviceError
+    from kcompile_runtime.errors import InputError as InputError
+    from kcompile_runtime.errors import InputTypeError as InputTypeError
+    from kcompile_runtime.errors import KcompileError as KcompileError
+    from kcompile_runtime.errors import NativeError as NativeError
+    from kcompile_runtime.program import EntrySpec as EntrySpec
+    from kcompile_runtime.program import Prepared as Prepared
+    from kcompile_runtime.program import Program as Program
+    from kcompile_runtime.spec import TensorSpec as TensorSpec
+    from kcompile_runtime.threads import default_threads as default_threads
+
+_HOMES = {
+    "Artifact": "kcompile_runtime.artifact",
+    "ArtifactError": "kcompile_runtime.errors",
+    "Contents": "kcompile_runtime.contents",
+    "DeviceError": "kcompile_runtime.errors",
+    "EntrySpec": "kcompile_runtime.program",
+    "InputError": "kcompile_runtime.errors",
+    "InputTypeError": "kcompile_runtime.errors",
+    "KcompileError": "kcompile_runtime.errors",
+    "NativeError": "kcompile_runtime.errors",
+    "Prepared": "kcompile_runtime.program",
+    "Program": "kcompile_runtime.program",
+    "TensorSpec": "kcompile_runtime.spec",
+    "default_threads": "kcompile_runtime.threads",
+    "load": "kcompile_runtime.artifact",
+    "read_contents": "kcompile_runtime.contents",
+}
 
 __all__ = [
     "Artifact",
@@ -34,7 +61,17 @@ __all__ = [
     "Prepared",
     "Program",
     "TensorSpec",
+    "__version__",
     "default_threads",
     "load",
     "read_contents",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kcompile_runtime' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found

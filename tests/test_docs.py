@@ -14,7 +14,13 @@ import test_layering
 from kcompile.keras.semantics import TABLE, VINTAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *(ROOT / name / "README.md" for name in ("runtime", "examples")),
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+)
 OURS = ("kcompile", "runtime", "tests", "docs", "examples", "benchmarks")
 # Packages whose docstring is a table of contents
 TOLD = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 
+import gallery
 import pytest
 
 
@@ -11,35 +12,44 @@ def main_of(root, name):
     return runpy.run_path(str(root / "examples" / name))["main"]
 
 
+def printed(capsys, name):
+    """What an example has printed, which ends as the page of the examples says."""
+    output = capsys.readouterr().out
+    assert gallery.ends_as_told(name, output), output
+    return output
+
+
 def test_mlp(root, capsys):
     assert main_of(root, "mlp.py")(epochs=10) > 0.9
+    printed(capsys, "mlp.py")
 
 
 def test_shared_layer(root, capsys):
     assert main_of(root, "shared_layer.py")(epochs=8) > 0.9
-    assert "amplitude" in capsys.readouterr().out
+    assert "amplitude" in printed(capsys, "shared_layer.py")
 
 
 def test_export_c(root, capsys):
     pytest.importorskip("ziglang")  # links for all targets
     assert main_of(root, "export_c.py")(epochs=2) == 1.0
-    assert "DIFFERENT" not in capsys.readouterr().out
+    assert "DIFFERENT" not in printed(capsys, "export_c.py")
 
 
 def test_quantize(root, capsys):
     floats, whole = main_of(root, "quantize.py")(epochs=4)
     assert floats > 0.85 and whole > floats - 0.02
-    assert "same class" in capsys.readouterr().out
+    assert "same class" in printed(capsys, "quantize.py")
 
 
 def test_custom_layer(root, capsys):
     assert main_of(root, "custom_layer.py")(epochs=10) < 0.5
-    assert "Ripples" in capsys.readouterr().out
+    assert "Ripples" in printed(capsys, "custom_layer.py")
 
 
 def test_endless_images(root, capsys):
     accuracy = main_of(root, "endless_images.py")
     assert accuracy(epochs=6) > 0.9
+    printed(capsys, "endless_images.py")
     assert accuracy(epochs=1, workers=0) == accuracy(epochs=1, workers=2)
 
 
@@ -47,7 +57,7 @@ def test_tests_of_a_layer(root):
     runpy.run_path(str(root / "examples" / "test_a_layer.py"))["test_gate"]()
 
 
-def test_every_example_is_tested(root):
+def test_every_example_is_on_the_page_and_tested(root):
     tested = {
         "mlp.py",
         "custom_layer.py",
@@ -57,4 +67,11 @@ def test_every_example_is_tested(root):
         "test_a_layer.py",
         "endless_images.py",
     }
-    assert {path.name for path in (root / "examples").glob("*.py")} == tested
+    assert {path.name for path in gallery.EXAMPLES.glob("*.py")} == tested
+    found = {path.relative_to(gallery.EXAMPLES).as_posix() for path in gallery.EXAMPLES.rglob("*.py")}
+    assert set(gallery.endings()) == found
+
+
+def test_another_ending_is_found():
+    assert gallery.ends_as_told("mlp.py", "...\ntest loss 1e-3, accuracy 1\n")
+    assert not gallery.ends_as_told("mlp.py", "test loss 0.1, accuracy nan")

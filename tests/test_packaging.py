@@ -1,4 +1,4 @@
-"""What gets installed: the listed packages, the bundled data, one version number."""
+"""What gets installed: the listed packages, the bundled data, one version number. See also packages.py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kcompile
+import kcompile_runtime
 from kcompile.keras.datasets import digits
 
 if sys.version_info >= (3, 11):
@@ -19,9 +20,18 @@ else:
     import tomli as tomllib  # a dependency of pytest on 3.10
 
 
+def read(path):
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="module")
 def project(root):
-    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return read(root / "pyproject.toml")
+
+
+@pytest.fixture(scope="module")
+def runtime(root):
+    return read(root / "runtime" / "pyproject.toml")
 
 
 def test_every_package_is_installed(project, root):
@@ -38,9 +48,47 @@ def test_core_dependencies_are_the_five(project):
     assert sorted(names) == ["h5py", "llvmlite", "networkx", "numpy", "pyyaml"]
 
 
-def test_the_version_is_in_one_place_and_in_the_changelog(project, root):
-    assert "version" in project["project"]["dynamic"]
-    assert f"## [{kcompile.__version__}]" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_the_runtime_needs_numpy_and_is_what_kcompile_brings(project, runtime, root):
+    """Installing both is tried by tests/packages.py, which takes longer."""
+    assert runtime["project"]["dependencies"] == ["numpy"]
+    assert runtime["project"]["requires-python"] == project["project"]["requires-python"]
+    assert runtime["tool"]["setuptools"]["package-dir"] == {"kcompile_runtime": "."}
+    assert project["tool"]["setuptools"]["package-dir"] == {"kcompile_runtime": "runtime"}
+    assert (root / "runtime" / "LICENSE").read_bytes() == (root / "LICENSE").read_bytes()
+    assert not any(path.is_dir() for path in (root / "runtime").iterdir() if (path / "__init__.py").exists())
+
+
+def test_both_are_typed(project, runtime, root):
+    for about, name, folder in ((project, "kcompile", "kcompile"), (runtime, "kcompile_runtime", "runtime")):
+        assert "py.typed" in about["tool"]["setuptools"]["package-data"][name]
+        assert (root / folder / "py.typed").is_file()
+        assert "Typing :: Typed" in about["project"]["classifiers"]
+
+
+def test_the_version_is_in_one_place_and_in_the_changelog(project, runtime, root):
+    for about in (project, runtime):
+        assert "version" in about["project"]["dynamic"]
+        assert about["tool"]["setuptools"]["dynamic"] == {
+            "version": {"attr": "kcompile_runtime.version.__version__"}
+        }
+    version = kcompile.__version__
+    assert version == kcompile_runtime.__version__
+    assert f"## [{version}]" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_a_runtime_of_another_version_is_refused():
+    code = "import kcompile_runtime as rt; rt.__version__ = '0.0.1'; import kcompile"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert f"needs kcompile-runtime {kcompile.__version__}. Found: 0.0.1" in result.stderr
+
+
+def test_every_extra_is_documented(project, root):
+    page = (root / "docs" / "packages.md").read_text(encoding="utf-8").partition("## Extras")[2]
+    extras = re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    assert sorted(extras) == sorted(project["project"]["optional-dependencies"])
+    assert len(extras) == len(set(extras))
 
 
 def test_the_readme_has_the_commands_that_ci_runs(root):

@@ -11,6 +11,7 @@ import importlib.util
 import random
 from pathlib import Path
 
+import gallery
 import pytest
 
 from kcompile.keras import backend
@@ -48,7 +49,10 @@ def test_a_script_of_keras_2_runs_and_does_what_it_promises(path, tmp_path, monk
         pytest.skip(f"needs {', '.join(missing)}")
     monkeypatch.chdir(tmp_path)
     status = run_script(path, keras=VERSIONS.get(path.stem, "2"))
-    assert status == 0, capfd.readouterr().err
+    printed = capfd.readouterr()
+    assert status == 0, printed.err
+    if path in EXAMPLES:
+        assert gallery.ends_as_told(f"keras2/{path.name}", printed.out), printed.out
 
 
 def test_there_is_a_script_of_each_kind():
