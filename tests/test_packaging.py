@@ -77,6 +77,32 @@ def test_the_version_is_in_one_place_and_in_the_changelog(project, runtime, root
     assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")
 
 
+KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]  # of keepachangelog.com
+
+
+def unsorted(changelog):
+    """What is wrong with the sections of a changelog."""
+    wrong = []
+    for version in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
+        name, found = version.splitlines()[0], re.findall(r"^### (.+)$", version, re.MULTILINE)
+        if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - (unreleased|\d{4}-\d\d-\d\d)", name):
+            wrong.append(f"a version is called {name!r}")
+        if found != [kind for kind in KINDS if kind in found]:
+            wrong.append(f"{name} has the sections {found}")
+        for kind, text in re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", version, re.MULTILINE | re.DOTALL):
+            wrong += [f"under {kind}: {line}" for line in re.findall(r"^- Fixed: .*", text, re.MULTILINE)]
+    return wrong
+
+
+def test_the_changelog_is_sorted(root):
+    assert unsorted((root / "CHANGELOG.md").read_text(encoding="utf-8")) == []
+    assert unsorted("## [1.0.0] - soon\n### Fixed\n- a\n### Added\n- Fixed: b\n") == [
+        "a version is called '[1.0.0] - soon'",
+        "[1.0.0] - soon has the sections ['Fixed', 'Added']",
+        "under Added: - Fixed: b",
+    ]
+
+
 def test_a_runtime_of_another_version_is_refused():
     code = "import kcompile_runtime as rt; rt.__version__ = '0.0.1'; import kcompile"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
