@@ -8,12 +8,15 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pages
 import pytest
 import test_layering
+from test_pages import generated
 
 from kcompile.keras.semantics import TABLE, VINTAGES
 
 ROOT = Path(__file__).resolve().parent.parent
+RUN = pages.pages()
 PAGES = sorted(
     [
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -56,7 +59,11 @@ def prose(page: Path) -> str:
 
 
 def codes(page: Path) -> set[str]:
-    return set(_CODE.findall(prose(page)))
+    """What stands in backquotes, but for names of the page's own code where that is run (`pages`)."""
+    text = page.read_text()
+    own = "\n".join(text.split("```")[1::2]) if page in RUN else ""
+    said, parts = set(_CODE.findall(prose(page))), set(re.findall(r"\w+", own)) - {"kcompile", *OURS}
+    return {name for name in said if name.partition(".")[0] not in parts}
 
 
 def resolves(name: str) -> bool:
@@ -78,8 +85,8 @@ def resolves(name: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page, as links name them."""
-    heads = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    """The headings of a page, as links name them, those that are generated too."""
+    heads = re.findall(r"^#+ (.+)$", generated.filled(prose(page)), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
