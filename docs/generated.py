@@ -20,6 +20,19 @@ _SPECIAL = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")  # what means something in reStr
 MARK = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
 
 
+# What methods of a compiled model give; no package offers these classes by itself
+RESULTS = (
+    "kcompile.native.Verification",
+    "kcompile.native.LayerError",
+    "kcompile.profiling.Profile",
+    "kcompile.profiling.KernelTime",
+    "kcompile.accuracy.Accuracy",
+    "kcompile.accuracy.OutputAccuracy",
+    "kcompile.quantization.Report",
+    "kcompile.quantization.QuantizedLayer",
+)
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table in Markdown, of cells without line breaks."""
     cells = [list(head), *(list(row) for row in rows)]
@@ -61,17 +74,8 @@ def package(name: str) -> Callable[[], str]:
 
 
 def results() -> str:
-    """The classes of what methods of a compiled model give, and the errors of `kcompile`."""
-    names = (
-        "kcompile.native.Verification",
-        "kcompile.native.LayerError",
-        "kcompile.profiling.Profile",
-        "kcompile.profiling.KernelTime",
-        "kcompile.accuracy.Accuracy",
-        "kcompile.accuracy.OutputAccuracy",
-        "kcompile.quantization.Report",
-    )
-    return "\n\n".join(directive("autoclass", name, ":members:") for name in names)
+    """The classes of what methods of a compiled model give."""
+    return "\n\n".join(directive("autoclass", name, ":members:") for name in RESULTS)
 
 
 def errors() -> str:

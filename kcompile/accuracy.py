@@ -35,7 +35,8 @@ class OutputAccuracy:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of all outputs. precision: the form that was compared with float32. samples: how many there were."""
+    """Of all outputs. precision: the form that was compared with float32. samples: how many there were.
+    outputs: an `OutputAccuracy` for each."""
 
     precision: str
     samples: int

@@ -105,6 +105,7 @@ def run(epochs: int = EPOCHS, keep: Path | None = None, images: int | None = Non
 
 
 def check(claim: str, holds: bool) -> bool:
+    """Print whether a claim holds."""
     print(f"{'ok  ' if holds else 'FAIL'} {claim}")
     return holds
 

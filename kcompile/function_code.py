@@ -30,6 +30,7 @@ class TraceCode(Made):
     """See `compile_trace`."""
 
     def __call__(self, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results for n samples, new arrays. inputs: in the order, and of the dtypes, of the graph's."""
         results: list[np.ndarray] = self.program.run("function", n, inputs)
         return results
 
@@ -56,6 +57,7 @@ class JaxCode:
 
     @property
     def graph(self) -> Graph:
+        """The IR of the function."""
         graph: Graph = self._made.traced.graph
         return graph
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kcompile import compiler
+from kcompile import compiler, shown
 from kcompile.codegen import targets
-from kcompile.codegen.binary import jit
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
@@ -54,7 +52,8 @@ __all__ = ["CompiledModel", "VerificationError", "compile", "export"]
 class CompiledModel:
     """A model whose methods run native code. Methods are Keras'; see `kcompile.keras.Model`. They run as
     this compiled model was asked for, whatever the model was compiled for since; the model's own run as
-    the latest. Weights are the model's."""
+    the latest. Weights are the model's. model: that of `kcompile.keras`; engine: what runs it; twin: what
+    keeps it like a live model. `kcompile.compile` makes all three."""
 
     def __init__(self, model: Any, engine: NativeEngine, twin: Any = None) -> None:
         self.model = model
@@ -87,7 +86,7 @@ class CompiledModel:
         )
 
     def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
-        """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph.
+        """The IR of an entry, "predict", "test" or "train", as traced; `graph.nx` is the networkx graph.
 
         lengths: where inputs leave sizes unknown (None in their shapes), these sizes, in the order of
         inputs and axes, as a number or a list; by default those of the data seen last. Raises
@@ -122,12 +121,12 @@ class CompiledModel:
         if stage == "graph":
             return self.graph(entry, lengths).text()
         if stage == "dot" and after is None:
-            return _pictures((self.graph(entry, lengths),))
+            return shown.pictures((self.graph(entry, lengths),))
         if chosen == self.engine.target:
             made = self.engine.compiled(entry, lengths)
         else:
             made = compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
-        return _text(made, stage, after)
+        return shown.text(made, stage, after)
 
     def _target_shown(self, name: str | None, stage: str) -> targets.Target:
         own = self.engine.target
@@ -174,7 +173,7 @@ class CompiledModel:
         x, y, sample_weight: one batch, as `train_on_batch` takes it; without x, `batch` samples of random
         numbers, of inputs with these lengths (see `graph`). entry: "predict" or "train", by default what y
         says. Weights stay as they are. rounds: how many calls are measured. Raises NotCompiledError for
-        "train" before `compile`, UnsupportedError on a graphics processor.
+        "train" before `compile`, InputError for another entry, UnsupportedError on a graphics processor.
         """
         from kcompile.profiling import profile
 
@@ -197,7 +196,7 @@ class CompiledModel:
     def accuracy(self, x: Any = None) -> Accuracy:
         """How far predictions in this precision are from those in float32, on x or on random input: their
         largest and mean difference for each output, and how many rows have the same class. Raises InputError
-        without x for a model whose inputs leave sizes unknown."""
+        without x for a model whose inputs leave sizes unknown, UnsupportedError on a graphics processor."""
         from kcompile.accuracy import accuracy
 
         engine = self.engine
@@ -231,9 +230,20 @@ class CompiledModel:
     # ---- Keras' methods
 
     def __call__(self, x: Any) -> Any:
+        """As `predict_on_batch`, of x."""
         return self.predict_on_batch(x)
 
     def predict(self, x: Any, batch_size: int = 32, verbose: int = 0, **options: Any) -> Any:
+        """The outputs for all samples, computed `batch_size` at a time: an array [samples, ...] of the
+        output's dtype (float32 unless the model says otherwise), a list for several outputs, a dict for a
+        model made of one.
+
+        x: an array [samples, ...] for a model with one input, a list in the order of the inputs, or a dict by
+        their names; or what gives batches (a `Sequence`, a generator, a data set). Numbers are converted
+        to the input's dtype where that loses nothing but precision. verbose: 1 shows a bar. options:
+        `steps`, `callbacks` and the others of Keras' `Model.predict`. Raises InputError for shapes or values
+        that do not fit, InputTypeError for what is no array of numbers.
+        """
         self.follow_live(training=False)
         token = CALLED.set(self._own)
         try:
@@ -242,6 +252,7 @@ class CompiledModel:
             CALLED.reset(token)
 
     def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, computed at once; x, results and errors as of `predict`."""
         self.follow_live(training=False)
         token = CALLED.set(self._own)
         try:
@@ -250,17 +261,26 @@ class CompiledModel:
             CALLED.reset(token)
 
     def evaluate(self, *args: Any, **options: Any) -> Any:
+        """The loss, or a list of loss and metrics, over all samples, as floats. Arguments are those of Keras'
+        `Model.evaluate` (x, y, batch_size, verbose, sample_weight, steps, ...). Raises NotCompiledError
+        before `compile`; InputError, InputTypeError."""
         return self._with_live(self.model.evaluate, args, options)
 
     def test_on_batch(self, *args: Any, **options: Any) -> Any:
+        """Loss and metrics of one batch, with arguments as of Keras' `Model.test_on_batch` (x, y,
+        sample_weight). Raises as `evaluate` does."""
         return self._with_live(self.model.test_on_batch, args, options)
 
     def fit(self, *args: Any, **options: Any) -> Any:
-        """Train; a live Keras model has the new weights when this returns, and when its callbacks are
-        told of an epoch."""
+        """Train, and give Keras' `History`; a live Keras model has the new weights when this returns, and
+        when its callbacks are told of an epoch. Arguments are those of Keras' `Model.fit` (x, y, batch_size,
+        epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, ...). Raises
+        NotCompiledError before `compile`; InputError, InputTypeError, before the first step."""
         return self._with_live(self.model.fit, args, options)
 
     def train_on_batch(self, *args: Any, **options: Any) -> Any:
+        """One training step: the loss of this batch, or a list of loss and metrics. Arguments are those of
+        Keras' `Model.train_on_batch` (x, y, sample_weight, class_weight). Raises as `fit` does."""
         return self._with_live(self.model.train_on_batch, args, options)
 
     def follow_live(self, training: bool = True) -> None:
@@ -282,21 +302,29 @@ class CompiledModel:
     def save(
         self, filepath: str | os.PathLike[str], overwrite: bool = True, include_optimizer: bool = True
     ) -> None:
-        """Write the model, as it is now, to a .keras or .h5 file that Keras reads too."""
+        """Write the model, as it is now, to a .keras or .h5 file that Keras reads too.
+
+        filepath: whose suffix says which. overwrite: False asks before a file is replaced. include_optimizer:
+        whether the optimizer's state is written. Raises UnsupportedError for what files cannot hold, OSError.
+        """
         self.follow_live()
         self.model.save(filepath, overwrite, include_optimizer)
 
     def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, in Keras' order: layer by layer; shapes and dtypes are the variables'."""
         self.follow_live(training=False)
         weights: list[np.ndarray] = self.model.get_weights()
         return weights
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Take over weights in the order, and of the shapes, of `get_weights`. Raises InputError for others,
+        with nothing changed."""
         self.follow_live(training=False)
         self.model.set_weights(weights)
         self.follow_live(training=False)
 
     def summary(self, *args: Any, **options: Any) -> None:
+        """Print the layers with shapes and numbers of weights; arguments as of Keras' `Model.summary`."""
         self.follow_live()
         self.model.summary(*args, **options)
 
@@ -314,25 +342,6 @@ def _compile_again(
     )
 
 
-def _pictures(graphs: Sequence[Graph]) -> str:
-    """Each graph that has nodes, and a line about its form."""
-    from kcompile.ir import networks  # imports networkx, which takes as long as compiling a small model
-
-    return "\n".join(f"// {networks.summary(g)}\n{networks.dot(g)}" for g in graphs if g.nodes)
-
-
-def _ptx(made: Compiled) -> str:
-    """PTX, and as comments registers and spills of each kernel."""
-    from kcompile.codegen.gpu import program as gpu_program
-
-    text, ptxas = made.on_device.ptx, gpu_program.find_ptxas()
-    if ptxas is None:
-        return text
-    with tempfile.TemporaryDirectory(prefix="kcompile") as folder:
-        uses = gpu_program.assemble(text, made.target, ptxas, Path(folder))
-    return "\n".join([text, *(f"// {line}" for line in gpu_program.summary(uses).splitlines())])
-
-
 def compile(
     model: Any,
     *,
@@ -344,7 +353,8 @@ def compile(
     memory_limit: int | None = None,
     precision: str = "float32",
 ) -> CompiledModel:
-    """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
+    """Compile a model: one of `kcompile.keras`, a live Keras model, or the path of a file. Gives a
+    `CompiledModel`, whose inputs and outputs have the model's shapes and dtypes.
 
     A live model is taken by its configuration where all of its layers are known; else, where it computes by
     JAX, by tracing what its code computes. `CompiledModel.way` says which.
@@ -360,7 +370,9 @@ def compile(
     "bfloat16" to round the operands of matrix products and convolutions, of their gradients too, to bfloat16;
     sums, weights and all else are of float32 (docs/design/numerics.md, `CompiledModel.accuracy`). examples:
     of a live model, data such as it takes: an array, or a structure of arrays (a tuple: several arguments);
-    it is then traced, for inputs of their dtypes and shapes but for the batch. Raises UnsupportedError
+    it is then traced, for inputs of their dtypes and shapes but for the batch. custom_objects: for a path,
+    classes and functions of your own by the names in the file. Raises InputError for arguments that make no
+    sense; ModelError, OSError for a path as `load` does; UnsupportedError
     listing everything of the model that cannot be compiled, DeviceError saying what "cuda" needs and does not
     find.
     """
@@ -456,25 +468,6 @@ def attach_engine(
     return engine
 
 
-def _text(made: Compiled, stage: str, after: str | None) -> str:
-    """A stage of compiled code, see `CompiledModel.show`."""
-    if stage == "dot":
-        return _pictures(made.after(after or ""))
-    if stage == "passes":
-        from kcompile.ir import passes
-
-        return passes.text((made.prepare, made.run) if after is None else made.after(after))
-    if stage == "plan":
-        return made.fusion_plan
-    if stage == "loops":
-        from kcompile.codegen import show
-
-        return show.program(made.program)
-    if stage == "ptx":
-        return _ptx(made)
-    return made.text if stage == "llvm" else jit.assembly(made.text, made.target)
-
-
 def export(
     model: Any,
     path: str | os.PathLike[str],
@@ -488,11 +481,13 @@ def export(
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
     "x86-64-v3", "x86-64-v4", "aarch64" or "riscv64" (rv64gc with vectors) for a shared object for Linux,
     "wasm32" for a WebAssembly module (with simd128). cpu: LLVM's name of a processor ("znver4",
-    "cortex-a76", ...) to order instructions for; it changes neither results nor what the file needs.
-    batch: the only batch size to accept, None for any. lengths: the sizes that inputs leave unknown (None
-    in their shapes), in the order of inputs and axes (default: those of the data that a compiled model saw
-    last); the library takes these alone. Raises ValueError for a model or
-    arguments that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no linker.
+    "cortex-a76", ...) to order instructions for; it changes neither results nor what the file needs. batch:
+    the only batch size to accept, None for any. lengths: the sizes that inputs leave unknown (None in their
+    shapes), in the order of inputs and axes (default: those of the data that a compiled model saw last);
+    the library takes these alone. model: what `compile` takes; path: of the library; its inputs and outputs
+    have the model's shapes and dtypes. Raises InputError for arguments that make no sense, UnsupportedError
+    for a model that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no
+    linker.
     """
     # Inside functions: what exports alone need
     from kcompile import __version__

@@ -49,8 +49,8 @@ class VerificationError(KcompileError, AssertionError):
 
 @dataclass(frozen=True)
 class LayerError:
-    """How far a layer's output, compiled, is from the interpreter's: the largest difference, and
-    that over the tolerance."""
+    """How far a layer's output, compiled, is from the interpreter's. difference: the largest of two elements.
+    ratio: the largest of a difference over the tolerance of its element; at most 1 is right."""
 
     layer: str
     difference: float
@@ -59,19 +59,23 @@ class LayerError:
 
 @dataclass(frozen=True)
 class Verification:
-    """Of each layer, in the order of computation."""
+    """What `verify` found. layers: a `LayerError` for each layer, in the order of computation, and at last
+    one for each output of the program that predicts."""
 
     layers: tuple[LayerError, ...]
 
     @property
     def ok(self) -> bool:
+        """Whether every layer is within its tolerance."""
         return all(error.ratio <= 1 for error in self.layers)
 
     @property
     def first_bad(self) -> LayerError | None:
+        """The first layer that is not, None where all are."""
         return next((error for error in self.layers if not error.ratio <= 1), None)
 
     def text(self) -> str:
+        """A table with a row for each layer, and "ok" or "DIFFERENT" below."""
         names = [printable(e.layer) for e in self.layers]
         width = max(len("layer"), *map(len, names)) if names else len("layer")
         lines = [f"{'layer':<{width}}  largest difference  of tolerance"]
@@ -158,6 +162,7 @@ class NativeEngine:
         return made
 
     def compiled(self, entry: str, lengths: Any = None) -> Compiled:
+        """The code of an entry, made when it is first asked for. Arguments and errors as of `graph`."""
         return self._found(entry, lengths).compiled
 
     def planned(self, entry: str, n: int, lengths: Any = None) -> int:
@@ -373,6 +378,7 @@ class CudaEngine(NativeEngine):
         self._driver = driver
 
     def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
+        """A program on the device, over copies of the variables there."""
         program = compiler.load_on_device(
             made,
             self._driver,
@@ -383,12 +389,15 @@ class CudaEngine(NativeEngine):
         return program
 
     def predictor(self) -> None:
+        """None: arrays go through `run`."""
         return None
 
     def list_predictor(self) -> None:
+        """None, as `predictor`."""
         return None
 
     def batches(self, entry: str) -> Runner:
+        """A `Runner` that makes a call for each batch."""
         return one_by_one(lambda n, parts: self.run(entry, n, parts))
 
     def _held(self, variable: Variable) -> Held:

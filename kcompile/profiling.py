@@ -71,7 +71,8 @@ class KernelTime:
 @dataclass(frozen=True)
 class Profile:
     """The kernels of an entry in the order in which they run. seconds: of a call of the entry as it is
-    compiled, without a clock inside. samples: of the batch. flops, bandwidth: the limits of the machine, a
+    compiled, without a clock inside. model, entry: their names. samples: of the batch. threads: that worked.
+    target: the processor that code was made for. flops, bandwidth: the limits of the machine, a
     second, with so many threads and as much memory as the entry uses; both are of float32, whatever the
     precision of the model's contractions."""
 

@@ -62,6 +62,7 @@ class QuantizedLayer:
 
     @property
     def quantized(self) -> bool:
+        """Whether it computes with numbers of 8 bits."""
         return not self.reason
 
 
@@ -170,13 +171,16 @@ def _float32(
 
 
 class QuantizedModel(CompiledModel):
-    """A model that predicts with numbers of 8 bits. report: what was quantised, and its accuracy."""
+    """A model that predicts with numbers of 8 bits; inputs and outputs are as of the model that it was made
+    of, of float32. model: that one; engine: what runs it; report: what was quantised, and its accuracy.
+    Made by `quantize`. What it cannot do raises UnsupportedError, and says what to do instead."""
 
     def __init__(self, model: Any, engine: QuantizedEngine, report: Report) -> None:
         super().__init__(model, engine)
         self.report = report
 
     def source(self) -> NoReturn:
+        """Not there: raises UnsupportedError."""
         _refuse("to compile or quantize it", "give the model that it was made of")
 
     def __reduce__(self) -> NoReturn:
@@ -189,17 +193,21 @@ class QuantizedModel(CompiledModel):
     fit = evaluate = train_on_batch = test_on_batch = _train
 
     def verify(self, x: Any = None) -> NoReturn:
-        """Not done: where floats differ in their last bits, roundings to 8 bits differ by whole steps."""
+        """Not done, whatever x: where floats differ in their last bits, roundings to 8 bits differ by whole
+        steps. Raises UnsupportedError."""
         _refuse("verify", "its report, and `accuracy(x)`, say how far it is from float32")
 
     def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> NoReturn:
-        """Not done: Keras' files hold the layers of floats."""
+        """Not done, whatever filepath, overwrite and include_optimizer are: Keras' files hold the layers of
+        floats. Raises UnsupportedError."""
         _refuse("save", "kcompile.export keeps it in a library")
 
     def get_weights(self) -> NoReturn:
+        """Not done: raises UnsupportedError."""
         _refuse("get_weights", "the model that it was made of has them")
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> NoReturn:
+        """Not done, whatever weights: raises UnsupportedError."""
         _refuse("set_weights", "set those of the model that it was made of, and quantize again")
 
 

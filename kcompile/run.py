@@ -137,6 +137,7 @@ class Finder(MetaPathFinder):
         return None
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """How a module of Keras or TensorFlow is found: as one of ours; None for other modules."""
         found = self.place(name)
         if found is None:
             return _of_tensorflow(name) if name.split(".")[0] == "tensorflow" else None

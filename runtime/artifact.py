@@ -37,13 +37,13 @@ _STATUS = {
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | None = None) -> Artifact:
-    """Load an exported model.
+    """Load an exported model: a file that `kcompile.export` or `kcompile build` wrote.
 
-    threads: default, see `default_threads`. seed: of a model that draws random numbers, new ones in
-    every call and batch; the same calls after another load with this seed (from 0 to 2^32 - 1) give
-    the same; default drawn from numpy's global generator. Raises FileNotFoundError; ArtifactError for a
-    file that is no artifact, is damaged, or needs another system, processor or version of the runtime;
-    InputError for a seed that is no such number, or of a model that draws no numbers.
+    path: of the shared object. threads: default, see `default_threads`. seed: of a model that draws random
+    numbers, new ones in every call and batch; the same calls after another load with this seed (from 0 to
+    2^32 - 1) give the same; default drawn from numpy's global generator. Raises FileNotFoundError;
+    ArtifactError for a file that is no artifact, is damaged, or needs another system, processor or version
+    of the runtime; InputError for a seed that is no such number, or of a model that draws no numbers.
     """
     threads = check_threads("threads", threads)
     contents, name = read_contents(path), os.fspath(path)
@@ -130,7 +130,13 @@ def _specs(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
 
 
 class Artifact:
-    """A loaded model. `inputs` and `outputs` describe its arrays, `metadata` its origin."""
+    """A loaded model. `inputs` and `outputs` describe its arrays (a `TensorSpec` each), `metadata` its
+    origin.
+
+    path: the file; metadata: what it says of itself, checked by `load`; threads and seed as `load` takes
+    them. Raises InputError for a seed that does not fit, ArtifactError where the system cannot load its
+    code, or code and metadata do not fit.
+    """
 
     def __init__(
         self, path: str, metadata: Mapping[str, Any], threads: int | None = None, seed: int | None = None
@@ -175,17 +181,20 @@ class Artifact:
 
     @property
     def threads(self) -> int:
+        """How many threads work on a call."""
         return self._pool.threads
 
     def __call__(self, x: Any) -> Any:
-        """The outputs for one batch; see `predict_on_batch`."""
+        """The outputs for one batch; x, results and errors as of `predict_on_batch`."""
         return self.predict_on_batch(x)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, computed at once.
 
         x: an array for a model with one input, else a list of arrays in the order of `inputs`, or a
-        dict by their names. Returns an array for a model with one output, else a list. Raises
+        dict by their names; of the shapes that `inputs` say, where "n" is the batch. Numbers are converted
+        to the input's dtype where that loses nothing but precision. Returns an array of the shape and dtype
+        that `outputs` say for a model with one output, else a list. Raises
         InputError and InputTypeError for arrays that do not fit.
         """
         if self._single and len(self.inputs) == 1 and not isinstance(x, (list, tuple, dict)):
@@ -193,8 +202,8 @@ class Artifact:
         return self._result(self._executor.call(self._arrays(x)))
 
     def predict(self, x: Any, batch_size: int = 32) -> Any:
-        """The outputs for any number of samples, computed `batch_size` at a time; arguments,
-        results and errors as in `predict_on_batch`. A model exported for one batch size computes
+        """The outputs for any number of samples, computed `batch_size` at a time; x, results and errors
+        as in `predict_on_batch`. A model exported for one batch size computes
         that many at a time, whatever `batch_size` says."""
         if (
             self._quick

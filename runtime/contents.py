@@ -40,7 +40,8 @@ class Contents:
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
-    """What a file says about itself. Raises FileNotFoundError; ArtifactError for a file that is no
+    """What a file says about itself. path: of an exported model, for whatever machine. None of its code is
+    loaded, nor run. Raises FileNotFoundError; ArtifactError for a file that is no
     artifact, is damaged, or is of another version."""
     name = os.fspath(check_path("path", path))
     try:

@@ -36,12 +36,15 @@ class Held:
         weakref.finalize(self, _release, driver, [self.pointer], [])
 
     def host_wrote(self) -> None:
+        """The array has values that the device has not."""
         self.newer = "host"
 
     def device_wrote(self) -> None:
+        """The device has values that the array has not."""
         self.newer = "device"
 
     def to_device(self) -> None:
+        """Copy the array there, if it is newer."""
         if self.newer == "host":
             self.driver.upload(self.pointer, self.array)
             self.newer = None

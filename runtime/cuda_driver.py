@@ -105,9 +105,11 @@ class Driver:
             raise DeviceError(f"{error} {said}" if said else str(error)) from error
 
     def unload(self, module: Any) -> None:
+        """Forget a module of `load`."""
         self._call("cuModuleUnload", module)
 
     def kernel(self, module: Any, name: str) -> Any:
+        """The function of this name in a module. Raises DeviceError where there is none."""
         return self._call("cuModuleGetFunction", module, name.encode())
 
     # ---- memory
@@ -117,6 +119,7 @@ class Driver:
         return int(self._call("cuMemAlloc", max(size, 1), about=f" of {size} bytes"))
 
     def free(self, pointer: int) -> None:
+        """Give back what `allocate` gave."""
         self._call("cuMemFree", pointer)
 
     def upload(self, pointer: int, array: Array) -> None:
@@ -159,6 +162,7 @@ class Driver:
         self._call("cuGraphLaunch", recorded, 0)
 
     def forget(self, recorded: Any) -> None:
+        """Give back what `record` gave."""
         self._call("cuGraphExecDestroy", recorded)
 
     def wait(self) -> None:

@@ -54,6 +54,7 @@ class Log:
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
+        """Log how long the body took, where times are told."""
         start = time.perf_counter()
         yield
         if self.level >= TIMES:

@@ -87,6 +87,7 @@ class BatchLoop:
     def __call__(
         self, arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int
     ) -> list[Array]:
+        """See `Runner`."""
         executor = self._executor
         size = min(size, stop - start)
         sources = self._checked(arrays)

@@ -31,12 +31,12 @@ T = TypeVar("T")
 class EntrySpec:
     """What the runtime knows of an entry.
 
-    arena: bytes as (fixed, per sample). scratch: bytes for each thread, behind the arena.
-    reads_prepared: the block that "prepare" fills must be up to date before a call.
-    writes_variables: calls exclude each other, and the block is out of date after one, unless
-    keeps_prepared: it does not depend on the variables that are written.
-    checks: the labels of the layers that read rows by numbers from data, in the order of the native
-    code's checks. numbers: of those that are inputs, (input, rows, label), for code that does not check.
+    name: "predict", "train", ... inputs, outputs: its arrays, in order. arena: bytes as (fixed, per
+    sample). scratch: bytes for each thread, behind the arena. reads_prepared: the block that "prepare"
+    fills must be up to date before a call. writes_variables: calls exclude each other, and the block is out
+    of date after one, unless keeps_prepared: it does not depend on the variables that are written. checks:
+    the labels of the layers that read rows by numbers from data, in the order of the native code's checks.
+    numbers: of those that are inputs, (input, rows, label), for code that does not check.
     """
 
     name: str
@@ -52,8 +52,8 @@ class EntrySpec:
 
 
 class Prepared:
-    """The block that "prepare" fills from variables. Programs that prepare the same from the same
-    variables share one: it is filled once after a change.
+    """The block, of `size` bytes, that "prepare" fills from variables. Programs that prepare the same from
+    the same variables share one: it is filled once after a change.
 
     `stale` says that variables changed since. refresh: called before it is filled.
     """
@@ -73,6 +73,7 @@ class Prepared:
         self.stale = True
 
     def update(self) -> None:
+        """Fill the block, if variables changed since it was filled."""
         with self.lock:
             if self.stale:
                 changes = self._changes
@@ -93,7 +94,8 @@ class Program:
     code's pool functions. Call `changed` after writing to `variables` in place. wrote: called after an
     entry wrote variables. refresh: called before the first entry after a change, for arrays whose
     newest values are elsewhere. block: the prepared block of another program, whose "prepare" does the
-    same with the same variables; by default a new one.
+    same with the same variables; by default a new one. entries: those that are run. prepared: bytes of
+    the block. constants: the bytes that code reads.
 
     Calls of entries that write no variables may run in several Python threads at once. Predicting
     while another thread trains gives numbers of some mixture of old and new weights.
@@ -141,6 +143,7 @@ class Program:
 
     @property
     def threads(self) -> int:
+        """How many threads work on a call."""
         return self._pool.threads
 
     @property
@@ -161,7 +164,8 @@ class Program:
     def run(
         self, entry: str, n: int, inputs: Sequence[Any], outputs: Sequence[Array] | None = None
     ) -> list[Array]:
-        """Run an entry for a batch of n >= 1 and return its outputs, new arrays unless given.
+        """Run an entry for a batch of n >= 1 and return its outputs, new arrays unless given. inputs: arrays
+        of the shapes and dtypes of its `EntrySpec`, in order.
 
         Raises KeyError for an unknown entry; InputError, InputTypeError for arrays that do not fit;
         NativeError when the code reports a failure.

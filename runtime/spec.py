@@ -26,7 +26,7 @@ DTYPES = {name: np.dtype(name) for name in ELEMENTS}
 class TensorSpec:
     """One input or output.
 
-    shape: dims, each an int, "n", "2n", ... or None. dtype: numpy's name of it.
+    name: of the input or output. shape: dims, each an int, "n", "2n", ... or None. dtype: numpy's name of it.
     Raises ValueError for a dim or dtype of another form.
     """
 
@@ -45,6 +45,7 @@ class TensorSpec:
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
+        """The dtype, as numpy's object."""
         return DTYPES[self.dtype]
 
     @property
@@ -63,6 +64,7 @@ class TensorSpec:
         return tuple([fixed + n * per_sample for fixed, per_sample in self._dims])
 
     def nbytes(self, n: int) -> int:
+        """Bytes of the array for a batch of n samples, where no size is None."""
         size = self.numpy_dtype.itemsize
         for d in self.bind(n):
             size *= d

@@ -84,6 +84,7 @@ class ForkLock:
         self._lock.release()
 
     def renew(self) -> None:
+        """A lock that nobody holds: for the child of a fork."""
         self._lock = threading.RLock()
 
 

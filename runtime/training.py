@@ -43,6 +43,7 @@ class Logs(dict[str, T]):
         return dict.__contains__(self, key) or dict.__contains__(self, _ALIASES.get(str(key)))
 
     def get(self, key: str, default: Any = None) -> Any:
+        """The value of a name, in any of its spellings; default where there is none."""
         try:
             return self[key]
         except KeyError:
@@ -50,23 +51,34 @@ class Logs(dict[str, T]):
 
 
 class Events(Protocol):
-    """The callbacks of a loop over batches. wants_batches: whether any of them listens to single batches.
-    progress: `samples` are done; `values` gives the averages so far, to those who ask."""
+    """The callbacks of a loop over batches. `values` gives the averages so far, to those who ask."""
 
     @property
-    def wants_batches(self) -> bool: ...
-    def batch_begin(self, batch: int, logs: dict[str, Any]) -> None: ...
-    def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[Any]]) -> None: ...
-    def progress(self, samples: int, values: Callable[[], list[Any]]) -> None: ...
+    def wants_batches(self) -> bool:
+        """Whether any of them listens to single batches."""
+
+    def batch_begin(self, batch: int, logs: dict[str, Any]) -> None:
+        """The batch of this number begins."""
+
+    def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[Any]]) -> None:
+        """It is done. logs: its values by name."""
+
+    def progress(self, samples: int, values: Callable[[], list[Any]]) -> None:
+        """So many samples are done."""
 
 
 class FitEvents(Events, Protocol):
-    """The callbacks of the training loop. stopped: whether one of them asked for the end."""
+    """The callbacks of the training loop."""
 
     @property
-    def stopped(self) -> bool: ...
-    def epoch_begin(self, epoch: int) -> None: ...
-    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None: ...
+    def stopped(self) -> bool:
+        """Whether one of them asked for the end."""
+
+    def epoch_begin(self, epoch: int) -> None:
+        """The epoch of this number begins."""
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """It is done. logs: its averages by name, those of the validation too."""
 
 
 # ---------------------------------------------------------------- results
@@ -175,6 +187,7 @@ class Averages:
             self._sums[places] = vectors[-1, places]
 
     def values(self) -> list[Any]:
+        """The averages so far; none before the first batch."""
         if self._sums is None:
             return []
         values = self._results.values(self._sums)

@@ -36,8 +36,10 @@ ALLOWED = {
     "profiling": {"machine", "compiler", "ir", "codegen", "runtime"},
     "profile_page": {"profiling"},
     "native": {"compiler", "ir", "codegen", "keras", "runtime"},
+    "shown": {"compiler", "ir", "codegen"},
     "model": {
         "native",
+        "shown",
         "accuracy",
         "profiling",
         "compiler",

@@ -60,7 +60,8 @@ def load(
     is an error here (half a second more).
 
     Raises UnsupportedError listing all that is not supported, ModelError for damaged, unfitting or
-    dangerous files, OSError. Nothing that a file holds is run, imported or followed.
+    dangerous files, InputError for another backend, OSError. Nothing that a file holds is run, imported or
+    followed.
     """
     file = Path(check_path("load: path", path))
     if backend is not None and not (isinstance(backend, str) and backend in BACKENDS):

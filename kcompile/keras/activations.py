@@ -104,6 +104,7 @@ def relu(x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshol
 
 
 def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent, element by element."""
     return ops.tanh(x)
 
 

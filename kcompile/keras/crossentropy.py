@@ -55,6 +55,7 @@ def smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:
 
 
 def classes_on(y_pred: Tensor, axis: int = -1) -> int:
+    """How many classes lie on an axis. Raises ValueError where the size is unknown."""
     classes = y_pred.shape[axis]
     if not isinstance(classes, int):
         raise ValueError(f"the classes lie on axis {axis}. Received: {y_pred.type}")

@@ -570,4 +570,5 @@ def given_rate(kind: str, default: float, lr: Any, options: dict[str, Any]) -> A
 
 
 def given_epsilon(given: float | None) -> float:
+    """The epsilon of an optimizer that was given it, or none: then that of the settings."""
     return epsilon() if given is None else given

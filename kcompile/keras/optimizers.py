@@ -435,6 +435,7 @@ AROUND = {"lossscaleoptimizer": LossScaleOptimizer}  # those that are made of an
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """An optimizer as {"class_name", "config"}. Raises InputTypeError for what is none."""
     if not hasattr(optimizer, "get_config") or isinstance(optimizer, type):
         raise InputTypeError(describe("optimizers.serialize", "an Optimizer", repr(optimizer)))
     return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}

@@ -103,14 +103,17 @@ orthogonal_regularizer = OrthogonalRegularizer
 
 
 def l1(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
+    """The penalty l * sum |w|."""
     return L1(l) if _have_classes() else L1L2(l1=l)
 
 
 def l2(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
+    """The penalty l * sum w^2."""
     return L2(l) if _have_classes() else L1L2(l2=l)
 
 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
+    """The penalty l1 * sum |w| + l2 * sum w^2."""
     return L1L2(l1, l2)
 
 

@@ -180,6 +180,7 @@ def epsilon() -> float:
 
 
 def set_epsilon(value: float) -> None:
+    """Set the small number that `epsilon` gives, for layers and losses that are made from now on."""
     _settings["epsilon"] = float(value)
 
 
@@ -256,6 +257,7 @@ def image_data_format() -> str:
 
 
 def set_image_data_format(data_format: str) -> None:
+    """Set the default of `data_format`: "channels_last" or "channels_first". Raises ModelError for others."""
     _settings["image_data_format"] = checked_data_format(data_format)
 
 
@@ -289,6 +291,7 @@ def image_dim_ordering() -> str:
 
 
 def set_image_dim_ordering(dim_ordering: str) -> None:
+    """The same in Keras 1's words: "tf" is channels last, "th" channels first."""
     set_image_data_format({"tf": "channels_last", "th": "channels_first"}.get(dim_ordering, dim_ordering))
 
 
@@ -367,6 +370,7 @@ def uncounted() -> Iterator[None]:
 
 
 def reset_uids() -> None:
+    """Start naming layers from 1 again."""
     _names.clear()
 
 

@@ -31,7 +31,7 @@ def assert_agrees(
     dict, as `predict_on_batch` takes it. against: "interpreter" (in float64; a failure names the first
     layer that differs), something with `predict_on_batch` (a live Keras model, another compiled one), or a
     function of the input arrays, in order, that gives the output arrays. Raises AssertionError with the
-    elements that are farthest off.
+    elements that are farthest off, InputError for an `against` of another kind.
     """
     compiled = model if isinstance(model, CompiledModel) else kcompile.compile(model)
     arrays = compiled.model.standardize_inputs(x)
@@ -95,12 +95,13 @@ def assert_gradients(
 ) -> None:
     """The compiled gradients of the loss (with penalties and added losses) are those of finite differences.
 
-    model: of kcompile.keras, compiled with a loss (`model.compile`); it is left as it was. For each
-    trainable weight, its `entries` largest gradients and as many others drawn by `seed` are compared with
-    central differences of the interpreter's loss in float64: |got - expected| <= atol + rtol |expected|.
-    An entry where the loss has a kink, so that two sizes of step differ, is passed over. Random layers draw
-    the same numbers in all of it. Raises AssertionError that names weight and entry, InputError for a model
-    with nothing to train, NotCompiledError for one that was not compiled.
+    model: of kcompile.keras, compiled with a loss (`model.compile`); it is left as it was. x, y,
+    sample_weight: one batch, as `train_on_batch` takes it. For each trainable weight, its `entries` largest
+    gradients and as many others drawn by `seed` are compared with central differences of the interpreter's
+    loss in float64: |got - expected| <= atol + rtol |expected|. An entry where the loss has a kink, so that
+    two sizes of step differ, is passed over. Random layers draw the same numbers in all of it. Raises
+    AssertionError that names weight and entry, InputError for a model with nothing to train,
+    NotCompiledError for one that was not compiled.
     """
     if not any(v.dtype.startswith("float") for v in model.trainable_weights):
         raise InputError(describe("assert_gradients", "a model with weights to train", repr(model.name)))

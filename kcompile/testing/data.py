@@ -18,8 +18,8 @@ WORDS = 10  # numbers that an input of integers takes, where no Embedding says i
 def make_inputs(model: Any, n: int = 3, seed: int = 0, length: int = 7) -> list[np.ndarray]:
     """An array [n, ...] for each input of a model of kcompile.keras or a compiled model: floats in [-1, 1],
     integers below the vocabulary of the Embedding that reads them, a third of them 0 (padding, to some) but
-    never all of a sample. length: of axes whose size the model leaves unknown. Raises InputError where the
-    model has a batch size of its own that is not n."""
+    never all of a sample. seed: of the numbers. length: of axes whose size the model leaves unknown. Raises
+    InputError where the model has a batch size of its own that is not n."""
     model = _described(model)
     if model.batch_size not in (None, n):
         raise InputError(describe("n", f"the model's own batch size, {model.batch_size}", str(n)))

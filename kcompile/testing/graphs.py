@@ -100,8 +100,8 @@ def _product(draw: Any, known: list[Tensor]) -> Tensor | None:
 
 @st.composite
 def graphs(draw: Any, contractions: bool = False) -> Graph:
-    """Inputs x0, x1, ..., a variable w with an update, several outputs; products and convolutions with
-    kernels k0, k1, ... where they are asked for."""
+    """A strategy of graphs: inputs x0, x1, ..., a variable w with an update, several outputs; with
+    contractions, also products and convolutions with kernels k0, k1, ..."""
     graph = Graph("random")
     shapes = _shapes(draw)
     known = [Tensor(graph, graph.input(f"x{i}", TensorType(s))) for i, s in enumerate(shapes)]

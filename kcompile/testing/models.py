@@ -49,7 +49,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """A model, what it is made of (for messages), and the seed of its data. words: the vocabularies of
+    """A model, what it is made of (notes, for messages), and the seed of its data. words: the vocabularies of
     its first inputs, which take whole numbers; the others take floats."""
 
     model: Any
@@ -58,8 +58,8 @@ class Sample:
     words: tuple[int, ...] = ()
 
     def inputs(self, n: int) -> list[np.ndarray]:
-        """Numbers below the vocabulary, a third of them 0 (padding, to some), never a whole row; and
-        floats in [-1, 1]."""
+        """Arrays for n samples, one for each input: of int32 below the vocabulary, a third of them 0
+        (padding, to some), never a whole row; and of float32 in [-1, 1]."""
         rng = np.random.default_rng(self.seed + n)
         shapes = [(n, *x.shape[1:]) for x in self.model.inputs]
         made = []
@@ -69,6 +69,7 @@ class Sample:
         return made + [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes[len(made) :]]
 
     def targets(self, n: int) -> list[np.ndarray]:
+        """Labels for n samples, an array [n, ...] of float32 in [-1, 1] for each output."""
         rng = np.random.default_rng(self.seed + n + 1)
         return [rng.uniform(-1, 1, (n, *y.shape[1:])).astype(np.float32) for y in self.model.outputs]
 
@@ -372,13 +373,13 @@ def _randomise(model: Any, seed: int) -> None:
 
 
 def models(compiled: bool = False, depth: int = 8) -> st.SearchStrategy[Sample]:
-    """Samples of every seed, see `sample`."""
+    """A strategy of samples of every seed; compiled and depth as `sample` takes them."""
     return st.integers(0, 2**31 - 1).map(lambda seed: sample(seed, compiled, depth))
 
 
 def sample(seed: int, compiled: bool = False, depth: int = 8, portable: bool = False) -> Sample:
-    """A model of up to `depth` layers and those that merging adds. compiled: for training too. portable:
-    only of what Keras 3 has too and computes the same, so nothing that drops at random."""
+    """The model of a seed, of up to `depth` layers and those that merging adds. compiled: for training too.
+    portable: only of what Keras 3 has too and computes the same, so nothing that drops at random."""
     build = _Builder(seed, portable)
     texts = build.choice((0, 0, 1, 2))
     for _ in range(build.integer(0 if texts else 1, 2 - texts)):

@@ -68,11 +68,12 @@ def _numbered(name: str) -> str:
 
 
 def is_variable(x: Any) -> bool:
-
+    """Whether x is a variable."""
     return isinstance(x, Variable)
 
 
 def is_tensor(x: Any) -> bool:
+    """Whether x is a tensor: of a graph, a variable, or one with a value."""
     return isinstance(x, Tensor) or hasattr(x, "__tensor__")
 
 
@@ -86,7 +87,7 @@ def is_keras_tensor(x: Any) -> bool:
 
 
 def is_placeholder(x: Any) -> bool:
-
+    """Whether x came out of `Input` or `K.placeholder`."""
     return isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer) and x.layer.input_tensor is None
 
 
@@ -148,6 +149,8 @@ def random_uniform_variable(
     name: str | None = None,
     seed: int | None = None,
 ) -> Any:
+    """A variable of uniform numbers from low to high; shape, dtype and seed as in
+    `random_normal_variable`."""
     generator = np.random.default_rng(new_seed(31) if seed is None else seed)
     return variable(generator.uniform(low, high, tuple(shape)), dtype, name)
 
@@ -160,6 +163,8 @@ def random_normal_variable(
     name: str | None = None,
     seed: int | None = None,
 ) -> Any:
+    """A variable of normal numbers. shape: without the batch; mean, scale: of the distribution, scale is its
+    standard deviation; dtype: by default floatx; seed: by default drawn from numpy's global generator."""
     generator = np.random.default_rng(new_seed(31) if seed is None else seed)
     return variable(generator.normal(mean, scale, tuple(shape)), dtype, name)
 
@@ -211,6 +216,7 @@ def set_value(x: Any, value: Any) -> None:
 
 
 def batch_get_value(tensors: Sequence[Any]) -> list[np.ndarray]:
+    """The values of tensors or variables, an array each."""
     return [eval(x) for x in tensors]
 
 
@@ -287,10 +293,12 @@ def update(x: Any, new_x: Any) -> Update:
 
 
 def update_add(x: Any, increment: Any) -> Update:
+    """What adds increment to a variable x at each step, for `add_update` and `K.function`."""
     return update(x, x + increment)
 
 
 def update_sub(x: Any, decrement: Any) -> Update:
+    """What takes decrement from a variable x at each step, for `add_update` and `K.function`."""
     return update(x, x - decrement)
 
 

@@ -260,32 +260,40 @@ class Dot(_Merge):
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """The layer `Add` on these inputs; kwargs: its arguments, name and dtype."""
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """The layer `Subtract` on these inputs; kwargs: its arguments, name and dtype."""
     return Subtract(**kwargs)(inputs)
 
 
 def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """The layer `Average` on these inputs; kwargs: its arguments, name and dtype."""
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """The layer `Maximum` on these inputs; kwargs: its arguments, name and dtype."""
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """The layer `Minimum` on these inputs; kwargs: its arguments, name and dtype."""
     return Minimum(**kwargs)(inputs)
 
 
 def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> Any:
+    """The layer `Dot` on two inputs; axes, normalize and the others are its arguments."""
     return Dot(axes, normalize, **kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """The layer `Multiply` on these inputs; kwargs: its arguments, name and dtype."""
     return Multiply(**kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    """The layer `Concatenate` on these inputs; axis and the others are its arguments."""
     return Concatenate(axis, **kwargs)(inputs)
