@@ -32,6 +32,7 @@ from benchmarks.report import Measured, processor, write
 from benchmarks.session import clock, prepared, start
 from benchmarks.start import COMPILED, IMPORTS, compile_seconds, import_seconds
 from benchmarks.worker import Row, Worker
+from kcompile_runtime.working import followed
 
 ROUND_SECONDS = 0.05  # one engine's share of one round
 START = "start"
@@ -66,7 +67,7 @@ def measure(workers: Sequence[Worker], rounds: int, steps: int = 1) -> dict[str,
         worker.ask("seconds", 3)
         repeats[worker.name] = max(1, int(ROUND_SECONDS / (steps * worker.ask("seconds", 3))))
     times: dict[str, list[float]] = {worker.name: [] for worker in workers}
-    for number in range(rounds + 1):
+    for number in followed(range(rounds + 1), "rounds"):
         turn = number % len(workers)
         for worker in (*workers[turn:], *workers[:turn]):
             seconds = worker.ask("seconds", repeats[worker.name])

@@ -108,8 +108,8 @@ def command_line() -> str:
         about = helps[name]
         parts.append(f"## kcompile {name}\n\n{about[:1].upper()}{about[1:]}.\n\n```text\n{usage}\n```")
         parts.append(table(("argument", "meaning"), arguments(command)))
-    text = (cli.__doc__ or "").partition("Exit status: ")[2]
-    return "\n\n".join([*parts, f"## Exit status\n\n{sentence_case(text)}"])
+    statuses = table(("status", "meaning"), ((f"`{n}`", text) for n, text in cli.STATUSES.items()))
+    return "\n\n".join([*parts, "## Exit status", statuses, sentence_case(cli.OF_RUN)])
 
 
 def sentence_case(text: str) -> str:

@@ -6,6 +6,7 @@ made from the one before when it is asked for; and, through `load`, a runtime `P
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -199,16 +200,20 @@ class Compiled:
     def bundle(self) -> Bundle:
         """Machine code, from the disk cache when this graph was compiled before."""
         if self.stored is not None:
+            self.log.told("code from the cache")
             return Bundle.from_bytes(self.stored)
         from kcompile.codegen.llvm import module
         from kcompile_runtime import default_threads
 
+        start = time.perf_counter()
         entries = tuple(map(entry_info, self.program.entries))
         with self.log.timed("LLVM IR"):
             modules = module.emit_modules(self.program, self.target)
         with self.log.timed("machine code"):
             code = jit.compile_apart(modules, self.target, default_threads())
         self.log_code()
+        took, size = time.perf_counter() - start, sum(map(len, code))
+        self.log.told(f"compiled in {took:.2f} s, {size:,} bytes of code")
         prepares = (
             fingerprint(self.prepare) if self.prepare.outputs else "",
             tuple(map(self.variables.index, self.prepare.variables)),

@@ -365,8 +365,8 @@ def compile(
     default KC_THREADS, or all processors. verify: run the interpreter beside every call and raise
     `VerificationError` naming the first layer that differs. memory_limit: bytes that a training step may take
     (`CompiledModel.planned_memory` says how many it takes): where it would take more, values of the forward
-    pass are computed again in the backward pass, with the same bits; what is planned is told on stderr before
-    the first step, and a batch that cannot keep the limit raises InputError. precision: "float32", or
+    pass are computed again in the backward pass, with the same bits; what is planned is logged, as a warning,
+    before the first step, and a batch that cannot keep the limit raises InputError. precision: "float32", or
     "bfloat16" to round the operands of matrix products and convolutions, of their gradients too, to bfloat16;
     sums, weights and all else are of float32 (docs/design/numerics.md, `CompiledModel.accuracy`). examples:
     of a live model, data such as it takes: an array, or a structure of arrays (a tuple: several arguments);

@@ -6,8 +6,8 @@ variables. `load_program` is the only way from variables to code that writes the
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +35,8 @@ from kcompile_runtime.cuda_driver import Driver
 from kcompile_runtime.errors import KcompileError
 from kcompile_runtime.loop import Runner, one_by_one
 from kcompile_runtime.texts import printable
+
+_log = logging.getLogger("kcompile")
 
 LOADED = 256 * 1024  # bytes of code in the process beside its own, as measured
 STAGES = 2  # times what a graph takes, for its stages
@@ -198,10 +200,8 @@ class NativeEngine:
             planned = self._planned(made, n)
         made.samples = n
         again = ", computing values of the forward pass again" if made.compiled.budget else ""
-        print(
-            f"kcompile: a training step of {n} samples takes {planned / 2**20:.1f} MiB of "
-            f"{limit / 2**20:.1f}{again}",
-            file=sys.stderr,
+        _log.warning(
+            "a training step of %d samples takes %.1f MiB of %.1f%s", n, planned / 2**20, limit / 2**20, again
         )
 
     def program(self, entry: str, lengths: Any = None) -> rt.Program:

@@ -41,6 +41,7 @@ from kcompile_runtime.checks import check_count, check_flag, check_number
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.texts import printable
 from kcompile_runtime.threads import check_threads
+from kcompile_runtime.working import followed
 
 __all__ = ["QuantizedLayer", "QuantizedModel", "Report", "quantize"]
 
@@ -335,7 +336,7 @@ class _Calibration:
         graph = self.opened(values, *functions)
         made = compiler.compile_graph(graph, "predict", self.engine.target, frozen=True)
         program = load_program(made, self.variables, self.engine.threads)
-        for batch in self.batches:
+        for batch in followed(self.batches, "samples"):
             yield program.run("predict", len(batch[0]), batch)
 
     def ranges(self, products: Sequence[Product], percentile: float) -> tuple[dict[Value, ByteRange], Arrays]:

@@ -1,13 +1,18 @@
-"""What a compilation tells of itself: enters the environment, leaves text on stderr and files.
+"""What a compilation tells of itself: enters the environment, leaves text on stderr, records and files.
 
 KC_DEBUG is a level, and each has what those below it have: 1 tracebacks of errors on the command line,
 2 times of passes and stages, 3 graphs after each pass, 4 loops, 5 LLVM IR and assembly. KC_DUMP names a
 folder where every compilation makes a folder, with a numbered file for each of these texts.
+
+All else that is told goes to Python's `logging`, to loggers called `kcompile` and below: warnings, which are
+shown where a program sets up nothing; as INFO what was compiled, and whether it was in the cache; as DEBUG
+times. KC_DEBUG is a request of its own, for stderr, whatever a program does with its loggers.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import sys
@@ -19,6 +24,8 @@ from pathlib import Path
 
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.texts import printable
+
+log = logging.getLogger("kcompile")
 
 ERRORS, TIMES, GRAPHS, LOOPS, CODE = range(1, 6)
 
@@ -57,9 +64,14 @@ class Log:
         """Log how long the body took, where times are told."""
         start = time.perf_counter()
         yield
+        took = (time.perf_counter() - start) * 1e3
         if self.level >= TIMES:
-            took = (time.perf_counter() - start) * 1e3
             print(f"kcompile: {printable(self.name)}: {what}: {took:.2f} ms", file=sys.stderr)
+        log.debug("%s: %s: %.2f ms", printable(self.name), what, took)
+
+    def told(self, what: str) -> None:
+        """A record of what became of it."""
+        log.info("%s: %s", printable(self.name), what)
 
     def text(self, stage: str, level: int, make: Callable[[], str], suffix: str = ".txt") -> None:
         """A form that the compilation has at a stage; `make` is called where somebody wants to see it."""

@@ -120,6 +120,7 @@ DEFERRED = {
 MEMBERS = {
     "kcompile": "public",
     "kcompile.__main__": "cli",
+    "kcompile.commands": "cli",
     "kcompile.version": "version",
     "kcompile.keras3": "keras",
     "kcompile.tf_keras": "keras",
@@ -286,8 +287,9 @@ def test_the_front_end_imports_inside_functions_what_is_asked_for_late():
 def test_the_runtime_needs_numpy_alone():
     foreign = {(i.imported.split(".")[0], i.top) for i in IMPORTS if area(i.importer) == "runtime"}
     names = {name for name, _ in foreign} - set(sys.stdlib_module_names)
-    assert names <= {"numpy", "kcompile_runtime", "cuda"}
+    assert names <= {"numpy", "kcompile_runtime", "cuda", "tqdm"}
     assert ("cuda", True) not in foreign, "only when a graphics processor is asked for"
+    assert ("tqdm", True) not in foreign, "only when somebody watches a terminal"
 
 
 def test_a_forbidden_import_is_found(tmp_path):

@@ -62,11 +62,13 @@ def test_the_table_of_layers_has_every_public_one() -> None:
 
 
 def test_the_command_line_has_every_command_with_its_arguments() -> None:
+    from kcompile import cli
+
     text = generated.command_line()
     heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert {"kcompile run", "kcompile build", "kcompile verify", "Exit status"} <= set(heads)
     assert "`--target TARGET` | default: native" in text and "`SCRIPT.py`" in text
-    assert "2 wrong arguments or input" in text
+    assert all(f"| `{status}` | {meaning}" in text for status, meaning in cli.STATUSES.items())
 
 
 def test_the_header_and_the_environment_are_there() -> None:

@@ -40,6 +40,7 @@ import newer_sources
 import kcompile
 from kcompile.keras import layers, models
 from kcompile_runtime.errors import KcompileError
+from kcompile_runtime.working import followed
 
 WILD = Path(__file__).resolve().parents[3] / "shared" / "wild"
 SECONDS, MEMORY = 60, 1 << 30  # that one file may take
@@ -454,7 +455,7 @@ def main() -> int:
 
 def _run(numbers: range, seed: int) -> int:
     worker, failures, crashes, began = Worker(seed), 0, 0, time.monotonic()
-    for number in numbers:
+    for number in followed(numbers, "files"):
         line = worker.ask(number)
         if line is None:
             crashes += 1

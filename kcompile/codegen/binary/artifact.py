@@ -39,6 +39,7 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.types import TensorType, bind
 from kcompile_runtime.layout import ALIGNMENT, round_up
 from kcompile_runtime.replacing import replace_all, work_folder
+from kcompile_runtime.working import working
 
 _CHECKSUM = b'"checksum": "????????"'
 
@@ -68,7 +69,9 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], v
     pieces, offsets = _data(model, entry)
     wrapper, exports = wrapper_ir(model, entry, offsets, module.entry_scratch(entry), target)
     program = replace(model.program, entries=(entry,))
-    code = jit.optimise_and_compile([module.emit_program(program, target), pool_ir(target), wrapper], target)
+    with working(f"machine code of {destination.name}"):
+        texts = [module.emit_program(program, target), pool_ir(target), wrapper]
+        code = jit.optimise_and_compile(texts, target)
     metadata = _metadata(model, target, version)
     with contextlib.ExitStack() as stack:
         work, beside = (stack.enter_context(work_folder(final)) for final in finals)

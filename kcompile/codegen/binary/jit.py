@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Union
 
 from kcompile.codegen.targets import Target
+from kcompile_runtime.working import followed
 
 Text = Union[str, Sequence[str]]
 
@@ -86,7 +87,8 @@ def compile_apart(texts: Sequence[str], target: Target, threads: int) -> list[by
         if workers == 1:
             return [_apart(text, target) for text in texts]
         with ThreadPoolExecutor(workers, "kcompile") as pool:
-            return list(pool.map(lambda text: _apart(text, target), texts))
+            made = pool.map(lambda text: _apart(text, target), texts)
+            return list(followed(made, "machine code", len(texts)))
 
 
 def _apart(text: str, target: Target) -> bytes:

@@ -32,6 +32,7 @@ from kcompile.ir.passes.use_winograd import use_winograd
 from kcompile.ir.rewrite import PassError, in_regions, written_alike
 from kcompile_runtime.debug import GRAPHS, Log
 from kcompile_runtime.errors import InputError, KcompileError, describe
+from kcompile_runtime.working import followed
 
 
 class PassTarget(Protocol):
@@ -165,7 +166,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass], log: Log | None = None) -> 
     log = log or Log(graph.name)
     graphs: tuple[Graph, ...] = (graph,)
     log.text("graph", GRAPHS, graph.text)
-    for step in passes:
+    for step in followed(passes, f"passes of {graph.name}"):
         if step.plan is not None:
             log.text(f"{step.name}.plan", GRAPHS, partial(step.plans, graphs))
         with log.timed(f"pass {step.name}"):
