@@ -7,9 +7,10 @@ gives the text, in Markdown. A Sphinx extension: `setup` is called by Sphinx alo
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,9 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def sentence(text: str | None) -> str:
     """The first sentence of a docstring, on one line."""
     first = " ".join((text or "").strip().partition("\n\n")[0].split())
-    return re.split(r"(?<=[.:]) (?=[A-Z])", first)[0].replace("<", "&lt;").replace("*", "&#42;")
+    parts = re.split(r"(?<=[.:]) (?=[A-Z])", first)[0].split("`")
+    parts[::2] = [part.replace("<", "&lt;").replace("*", "&#42;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 # ---------------------------------------------------------------- Python
@@ -167,56 +170,55 @@ def c_header() -> str:
 
 def layers() -> str:
     """All layers: in which Keras they are, and what the tests try of them; then those that are refused."""
-    from options import TABLE
-
     from kcompile import keras, keras3, tf_keras
+    from kcompile.keras.engine import Layer
     from kcompile.keras.layers.elsewhere import __all__ as refused
 
-    names = json.loads((ROOT / "tests" / "front_end" / "keras2_names.json").read_text())["layers"]
-    kinds: dict[type, list[str]] = {}
+    keras2 = json.loads((ROOT / "tests" / "front_end" / "keras2_names.json").read_text())["layers"]
+    kinds: dict[type, list[str]] = {}  # with all of their names
     for name in keras.layers.__all__:
         value = getattr(keras.layers, name)
-        if isinstance(value, type) and name not in refused:
+        if isinstance(value, type) and issubclass(value, Layer) and name not in refused:
             kinds.setdefault(value, []).append(name)
+    tried = options_tried()
     rows = []
-    for kind, called in sorted(kinds.items(), key=lambda item: item[1][0].lower()):
-        first, *others = sorted(called, key=lambda name: (name != kind.__name__, name))
-        tried = {row.name: set(row.options) - {"vintage"} for row in TABLE.values() if row.name in called}
-        inside = {re.sub(r"\(.*", "", n): row for n, row in TABLE.items()}
-        options = set().union(*tried.values()) if tried else set()
-        if not options and (row := next((inside[n] for n in called if n in inside), None)):
-            options = set(row.options) - {"vintage"}
+    for kind, names in sorted(kinds.items(), key=lambda item: item[0].__name__.lower()):
+        names.sort(key=lambda name: (name != kind.__name__, name))
+        others = ", ".join(f"`{name}`" for name in names[1:])
+        count = len(set().union(*(tried.get(name, ()) for name in names)))
         rows.append(
             (
-                f"`{first}`" + (f" ({', '.join(f'`{name}`' for name in others)})" if others else ""),
-                where([n in names for n in called], "itself", "here too"),
-                where([hasattr(tf_keras.layers, n) for n in called], "yes", ""),
-                where([hasattr(keras3.layers, n) for n in called], "yes", ""),
-                str(len(options)) if options else "",
+                f"`{names[0]}`" + (f" ({others})" if others else ""),
+                "itself" if set(names) & set(keras2) else "here too",
+                "yes" if any(hasattr(tf_keras.layers, name) for name in names) else "",
+                "yes" if any(hasattr(keras3.layers, name) for name in names) else "",
+                str(count or ""),
+                sentence(inspect.getdoc(kind)),
             )
         )
-    text = table(("layer", "Keras 2", "tf.keras", "Keras 3", "options tried"), rows)
-    gone = table(
-        ("layer", "why, and what to use"),
-        ((f"`{name}`", getattr(keras.layers, name).instead) for name in refused),
-    )
-    return f"{len(rows)} layers:\n\n{text}\n\n## Refused\n\n{gone}"
+    made = table(("layer", "Keras 2", "tf.keras", "Keras 3", "options tried", "what it is"), rows)
+    gone = ((f"`{name}`", getattr(keras.layers, name).instead) for name in refused)
+    why = table(("layer", "why, and what to use"), gone)
+    return f"{len(rows)} layers:\n\n{made}\n\n## Refused\n\n{why}"
 
 
-def where(found: list[bool], yes: str, no: str) -> str:
-    return yes if any(found) else no
+def options_tried() -> dict[str, set[str]]:
+    """Of each layer of the tests' table, the options that are set to other values; of wrappers, those around
+    any layer."""
+    from options import TABLE
+
+    found: dict[str, set[str]] = {}
+    for name, row in TABLE.items():
+        found.setdefault(name.partition("(")[0], set()).update(set(row.options) - {"vintage"})
+    return found
 
 
 def options() -> str:
-    """Each layer of the tests' table, with the options whose values are tried one by one and in pairs."""
-    from options import TABLE
-
+    """The options that the tests try of each layer, by name."""
+    rows = sorted(options_tried().items())
     return table(
         ("layer", "options"),
-        (
-            (f"`{name}`", ", ".join(f"`{o}`" for o in sorted(set(row.options) - {"vintage"})))
-            for name, row in sorted(TABLE.items())
-        ),
+        ((f"`{name}`", ", ".join(f"`{option}`" for option in sorted(tried))) for name, tried in rows),
     )
 
 
@@ -245,11 +247,11 @@ def filled(text: str) -> str:
     return MARK.sub(part, text)
 
 
-def plain(lines: Iterable[str]) -> list[str]:
-    """A docstring of ours as reStructuredText: names in backquotes, all else as it stands, indented blocks
-    behind a blank line as code."""
+def plain(lines: Iterable[str], names: Collection[str] = ()) -> list[str]:
+    """A docstring of ours as reStructuredText: words in backquotes are code, indented blocks behind a blank
+    line too, names of parameters that a colon follows are bold, all else is as it stands."""
     made: list[str] = []
-    text = [_outside_code(line) if not line.startswith("    ") else line for line in lines]
+    text = [line if line.startswith("    ") else _outside_code(line, names) for line in lines]
     for i, line in enumerate(text):
         starts = line.startswith("    ") and i and not text[i - 1] and not _in_code(made)
         made += ["::", "", line] if starts else [line]
@@ -261,21 +263,36 @@ def _in_code(lines: list[str]) -> bool:
     return next((line.startswith("    ") for line in reversed(lines) if line), False)
 
 
-def _outside_code(line: str) -> str:
+def _outside_code(line: str, names: Collection[str]) -> str:
     parts = line.split("`")
     parts[::2] = [_SPECIAL.sub(r"\\\g<0>", part) for part in parts[::2]]
+    if names:
+        one = rf"(?:{'|'.join(map(re.escape, names))})"
+        listed = re.compile(rf"(?<![\w.])({one}(?:(?:, | and ){one})*)(?=: )")
+        parts[::2] = [listed.sub(r"**\1**", part) for part in parts[::2]]
     return "`".join(parts)
 
 
+def _parameters(value: Any) -> Collection[str]:
+    try:
+        return inspect.signature(value).parameters.keys() - {"self"}
+    except (TypeError, ValueError):  # of what is not called
+        return ()
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """For Sphinx: pages are filled, and docstrings made plain, when they are read."""
+    """For Sphinx: pages are filled, and docstrings made plain, when they are read; generated ones always."""
 
     def read(app: Any, page: str, source: list[str]) -> None:
         source[0] = filled(source[0])
 
     def docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-        lines[:] = plain(lines)
+        lines[:] = plain(lines, _parameters(value))
+
+    def outdated(app: Any, env: Any, *_: Any) -> list[str]:
+        return [page for page in env.found_docs if MARK.search(Path(env.doc2path(page)).read_text("utf-8"))]
 
     app.connect("source-read", read)
+    app.connect("env-get-outdated", outdated)
     app.connect("autodoc-process-docstring", docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -41,8 +41,8 @@ def compile_jax(function: Callable[..., Any], example_arguments: Sequence[Any]) 
     function: any that JAX can trace. example_arguments: its arguments, arrays in lists, tuples, dicts or
     other structures that JAX knows. Gives a function from such arguments to numpy arrays in the structure of
     the results. Needs the package `jax` (extra `jax`), to trace; nothing computes by it. Raises
-    UnsupportedError, which names the primitive and its line, for what is not supported (docs/jax.md lists
-    what is).
+    UnsupportedError, which names the primitive and its line, for what is not supported (docs/design/jax.md
+    lists what is).
     """
     from kcompile.jaxpr.functions import FunctionGraph
 

@@ -28,9 +28,9 @@ _MOST = 2**62
 
 @dataclass(frozen=True)
 class Contents:
-    """machine: the processor it is for, "wasm32" for a WebAssembly module. metadata: the model's name,
-    inputs and outputs, target, and what it needs. size, code, data: bytes of the file, of its code, and
-    of weights and tables in it."""
+    """What `read_contents` found. machine: the processor it is for, "wasm32" for a WebAssembly module.
+    metadata: the model's name, inputs and outputs, target, and what it needs. size, code, data: bytes of
+    the file, of its code, and of weights and tables in it."""
 
     machine: str
     metadata: dict[str, Any]

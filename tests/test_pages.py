@@ -53,10 +53,10 @@ def test_pages_ask_for_parts_that_there_are_and_for_all_of_them() -> None:
 
 def test_the_table_of_layers_has_every_public_one() -> None:
     from kcompile.keras import layers
+    from kcompile.keras.layers import registry
 
     text = generated.layers()
-    classes = [name for name in layers.__all__ if isinstance(getattr(layers, name), type)]
-    assert [name for name in classes if f"`{name}`" not in text] == []
+    assert [name for name in registry.classes_of(layers) if f"`{name}`" not in text] == []
     row = next(line for line in text.splitlines() if line.startswith("| `RMSNormalization`"))
     assert [cell.strip() for cell in row.split("|")][2:5] == ["here too", "", "yes"]
 
@@ -75,6 +75,12 @@ def test_the_header_and_the_environment_are_there() -> None:
     header = generated.c_header()
     assert "int kc_model_run(int64_t n" in header and "@" not in header
     assert "`KC_THREADS`" in generated.environment()
+
+
+def test_names_of_parameters_are_bold() -> None:
+    assert generated.plain(["x, y: data. n_: so many, as in `x: y` and tax: none."], {"x", "y", "n_"}) == [
+        r"**x, y**: data. n\_: so many, as in `x: y` and tax: none."
+    ]
 
 
 def test_docstrings_become_plain_text() -> None:
