@@ -3,7 +3,8 @@
 A block of `python` runs in the names of the blocks before it, a block of `sh` in the same folder, which is
 empty but for the project's `examples`. A sentence "A new file `NAME`:" before a block of any language makes a
 file of it. A block of `text` behind one that ran is what that printed, where ` ...` stands for anything.
-`<!-- needs: node -->` before a block says what it needs: where that is not there, the rest is left out.
+A block of `console` is not run. `<!-- needs: node -->` before a block says what it needs: where that is not
+there, the rest is left out.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def steps(name: str, page: str) -> Iterator[Step]:
             yield Step("needs", need, line)
         if new := _NEW.search(sentence):
             yield Step("file", block[2], line, new[1])
+            ran = False
+        elif block[1] == "console":  # set-up, as the README's command, which is run elsewhere
             ran = False
         elif block[1] in ("python", "sh") or (block[1] == "text" and ran):
             yield Step(block[1], block[2], line)

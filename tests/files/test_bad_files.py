@@ -52,6 +52,8 @@ def archive(tmp_path: Path) -> Path:
         (b"\x1f\x8b\x08\x00rest", "gzip"),
         (pickle.dumps({"a": 1}), "pickle"),
         (b"some text", "a text file"),
+        (b"\x7fELF\2\1\1\0", "kcompile_runtime.load"),
+        (b"\0asm\1\0\0\0", "a WebAssembly module"),
         (b"\0\1\2\3" * 10, "unknown binary file"),
     ],
 )

@@ -26,6 +26,8 @@ _SIGNATURES = (
     (b"\x80\x03", "a Python pickle, which is never loaded"),
     (b"\x80\x04", "a Python pickle, which is never loaded"),
     (b"\x80\x05", "a Python pickle, which is never loaded"),
+    (b"\x7fELF", "a shared object. A library that was exported is loaded by kcompile_runtime.load"),
+    (b"\0asm", "a WebAssembly module, which runs in Node or a browser"),
 )
 
 
