@@ -90,8 +90,9 @@ ROOMS = {
         "pass_target": {*_GROUPS, "contraction"},
         "lower": {*_GROUPS, "cpu", "gpu"},
         "by_samples": {*_LOOPS, "program"},
-        "memory_plan": {*_GROUPS, "lower", "by_samples"},
-        "recomputation": {"memory_plan", "program"},
+        "joins": {*_GROUPS},
+        "memory_plan": {*_GROUPS, "lower", "by_samples", "joins"},
+        "recomputation": {"memory_plan", "joins", "program"},
     },
     "kcompile.ir": {
         **{ground: set() for ground in ("", "types", "random", "elements", "cost")},

@@ -18,6 +18,7 @@ From the ground up; a module imports only what stands above it here:
     pass_target   what passes ask of a target
     lower         asks the target's back end for the kernel of each group
     by_samples    says where samples depend on themselves alone, and what blocks of them pay
+    joins         which values are written into the array that joins them, in place of a copy
     memory_plan   places every value in memory and orders the launches
     recomputation computes values of a training step again, where memory is limited
     image         `fingerprint`, where scripts that compare keys of compiled code look for it

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from kcompile.codegen.groups.elements import Windows
 from kcompile.codegen.program import Kernel, Launch, Ref
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
@@ -17,9 +18,12 @@ from kcompile.ir.graph import Graph, Node
 class Backend(Protocol):
     """The functions that a back end, which is a module, offers."""
 
-    def lower_group(self, name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
+    def lower_group(
+        self, name: str, node: Node, target: Target, aliased: bool = False, windows: Windows = ()
+    ) -> Kernel:
         """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
-        result may be written over an operand. Raises ValueError for a group that it cannot compute."""
+        result may be written over an operand. windows: of the buffers, where some have them (on processors
+        only). Raises ValueError for a group that it cannot compute."""
 
     def lower_persistent(
         self, name: str, groups: Sequence[tuple[Node, Sequence[Ref]]], count: int, target: Target
@@ -50,12 +54,15 @@ class Kernels:
         self.backend = backend(target)
         self.made: dict[object, Kernel] = {}
 
-    def of(self, node: Node, name: str, aliased: bool = False) -> Kernel:
+    def of(self, node: Node, name: str, aliased: bool = False, windows: Windows = ()) -> Kernel:
         """The kernel of a group; see `Backend.lower_group`. name: begins the name of a new kernel."""
         body = node.body
-        key = (signature(body), aliased)
+        windows = tuple(windows) if any(windows) else ()
+        key = (signature(body), aliased, windows)
         if key not in self.made:
-            self.made[key] = self.backend.lower_group(f"{name}_{body.name}", node, self.target, aliased)
+            self.made[key] = self.backend.lower_group(
+                f"{name}_{body.name}", node, self.target, aliased, windows
+            )
         return self.made[key]
 
     def persistent(

@@ -12,9 +12,11 @@ from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from kcompile.codegen.by_samples import is_rowwise, sample_blocks
-from kcompile.codegen.loops import BYTES
+from kcompile.codegen.joins import Part, bases, find_joins
+from kcompile.codegen.loops import BYTES, Window
 from kcompile.codegen.lower import Kernels
 from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size, buffer_bytes, row_bytes
 from kcompile.codegen.targets import Target
@@ -114,34 +116,40 @@ class Allocation:
 
 
 def allocate(
-    groups: Sequence[Node], placed: set[Value], last: Mapping[Value, int], needs: Mapping[int, Size]
+    groups: Sequence[Node],
+    placed: set[Value],
+    last: Mapping[Value, int],
+    needs: Mapping[int, Size],
+    first: Mapping[Value, int] = MappingProxyType({}),
 ) -> Allocation:
     """Place the results of groups that run one after the other, except those `placed` already.
 
     last: for each value, the number of the group that reads it last. needs: memory that a group (by its id)
-    uses for itself. Values share memory when one is last read before the other is written; the largest
-    get their places first, so that small ones do not lie in the way.
+    uses for itself. first: of values that are written before their own group runs, the number of the first
+    group that writes there. Values share memory when one is last read before the other is written; the
+    largest get their places first, so that small ones do not lie in the way.
     """
     wanted: list[tuple[Size, int, int, Value | int]] = []
     for step, m in enumerate(groups):
         for number, type in enumerate(m.types):
             value = Value(m.id, number)
             if value not in placed:
-                wanted.append((buffer_bytes(type), step, last.get(value, step), value))
+                since = first.get(value, step)
+                wanted.append((buffer_bytes(type), since, last.get(value, step), value))
         if m.id in needs:
             wanted.append((needs[m.id], step, step, m.id))
     fixed, sample = _Intervals(), _Intervals()
     places: dict[Value, ArenaOffset] = {}
     blocks: dict[int, Size] = {}
-    for size, first, until, owner in sorted(wanted, key=lambda w: (-w[0].per_sample, -w[0].fixed)):
+    for size, since, until, owner in sorted(wanted, key=lambda w: (-w[0].per_sample, -w[0].fixed)):
         if isinstance(owner, int):
             blocks[owner] = Size(
-                fixed.allocate(size.fixed, first, until), sample.allocate(size.per_sample, first, until)
+                fixed.allocate(size.fixed, since, until), sample.allocate(size.per_sample, since, until)
             )
         elif size.per_sample:
-            places[owner] = ArenaOffset(sample.allocate(size.per_sample, first, until), True)
+            places[owner] = ArenaOffset(sample.allocate(size.per_sample, since, until), True)
         else:
-            places[owner] = ArenaOffset(fixed.allocate(size.fixed, first, until), False)
+            places[owner] = ArenaOffset(fixed.allocate(size.fixed, since, until), False)
     return Allocation(places, blocks, Size(fixed.end, sample.end))
 
 
@@ -216,6 +224,7 @@ class _Plan:
         for step, m in enumerate(self.groups):
             for value in m.inputs:
                 self.last_read[self.base[value]] = step
+        self.joins = find_joins(graph, self.groups, self.base, target)
         self.place: dict[Value, Ref] = {}
         self.aliased: set[int] = set()
         self.copies: list[tuple[Value, Ref]] = []
@@ -226,7 +235,10 @@ class _Plan:
         steps: list[Launch | Repeat] = []
         guarded = 0
         for step, m in enumerate(self.groups):
-            steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
+            if m.id in self.joins.copied:
+                steps += self.copied_operands(step, m)
+            else:
+                steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
             guarded = len(steps) if step + 1 == self.check_steps else guarded
         steps += [
             copy_launch(
@@ -240,15 +252,21 @@ class _Plan:
             for i, (value, ref) in enumerate(self.copies)
         ]
         made = Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
-        return made if self.checks else replace(made, blocks=sample_blocks(self.graph, self.groups, arena))
+        running = [m for m in self.groups if self.joins.copied.get(m.id, [m])]
+        return made if self.checks else replace(made, blocks=sample_blocks(self.graph, running, arena))
 
     def lifetimes(self) -> dict[Value, int]:
-        """The number of the group that reads a value last; where it is copied or looked at later, of that."""
-        return {
+        """The number of the group that reads a value, or a part of it, last; where it is copied or looked at
+        later, of that."""
+        last = {
             **self.last_read,
             **{v: len(self.groups) for v, _ in self.copies},
             **{v: max(self.check_steps, self.last_read.get(v, 0)) for v in self.checked},
         }
+        for value, part in self.joins.parts.items():
+            until = max(last.get(value, 0), last.get(part.whole, self.step_of[part.whole.node]))
+            last[part.whole] = until
+        return last
 
     def guards(self) -> Iterator[Guard]:
         for value, check in zip(self.checked, self.checks):
@@ -303,37 +321,63 @@ class _Plan:
             self.copies.append((value, ref))
 
     def place_arena(self, last: Mapping[Value, int]) -> Size:
-        allocation = allocate(
-            self.groups, set(self.place), last, {id: body.arena for id, body in self.bodies.items()}
-        )
+        needs, parts = {id: body.arena for id, body in self.bodies.items()}, self.joins.parts
+        first = {part.whole: len(self.groups) for part in parts.values()}
+        for value, part in parts.items():
+            first[part.whole] = min(first[part.whole], self.step_of[value.node])
+        allocation = allocate(self.groups, self.place.keys() | parts.keys(), last, needs, first)
         self.blocks = allocation.blocks
         for value, offset in allocation.places.items():
             self.place[value] = Ref("arena", offset=offset.resolve(allocation.end.fixed))
+        for value, part in parts.items():
+            self.place[value] = self.within(part)
         return allocation.end
+
+    def within(self, part: Part) -> Ref:
+        """The place of a part of a value."""
+        whole = self.place[part.whole]
+        start = part.start * BYTES[self.graph.type(part.whole).dtype]
+        return replace(whole, offset=whole.offset + Size(start))
 
     # ---- launches
 
     def launch(self, step: int, m: Node) -> Launch:
-        kernel = self.kernels.of(m, f"{self.name}{step}", m.id in self.aliased)
-        buffers = [self.place[self.base[v]] for v in m.inputs]
-        buffers += [self.place[Value(m.id, i)] for i in range(len(m.types))]
+        values = [*(self.base[v] for v in m.inputs), *(Value(m.id, i) for i in range(len(m.types)))]
+        windows = [self.joins.window(v) for v in values]
+        kernel = self.kernels.of(m, f"{self.name}{step}", m.id in self.aliased, windows)
+        buffers = [self.place[v] for v in values]
         return Launch(kernel.function, tuple(buffers), kernel.iterations, kernel.cycles, m, m.sources)
+
+    def copied_operands(self, step: int, m: Node) -> Iterator[Launch]:
+        """What is left of a concatenation whose other operands lie in its result."""
+        for number, copy in enumerate(self.joins.copied[m.id]):
+            windows = (*map(self.joins.window, copy.values), copy.part.window)
+            kernel = self.kernels.of(copy.group, f"{self.name}{step}_{number}", windows=windows)
+            buffers = *(self.place[v] for v in copy.values), self.within(copy.part)
+            yield Launch(kernel.function, buffers, kernel.iterations, kernel.cycles, copy.group, m.sources)
 
     def scan(self, m: Node, arena: Size) -> list[Launch | Repeat]:
         operands = [self.place[self.base[v]] for v in m.inputs]
-        results = [self.place[Value(m.id, i)] for i in range(len(m.types))]
+        values = [Value(m.id, i) for i in range(len(m.types))]
+        results = [(self.place[v], self.joins.window(v)) for v in values]
         return self.bodies[m.id].steps(operands, results, self.blocks[m.id], arena.fixed)
 
 
 def copy_launch(
-    name: str, type: TensorType, source: Ref, to: Ref, kernels: Kernels, sources: tuple[Source, ...] = ()
+    name: str,
+    type: TensorType,
+    source: Ref,
+    to: Ref,
+    kernels: Kernels,
+    sources: tuple[Source, ...] = (),
+    window: Window | None = None,
 ) -> Launch:
-    """Move a value from one place to another."""
+    """Copy a value from one place to another, where it may lie in a window."""
     outer, body = Graph("copies"), Graph("copy")
     body.outputs["0"] = Value(body.add("copy", [body.input("0", type)]).id)
     with outer.source(*sources):
         node = outer.add("group", [outer.input("0", type)], regions=(body,))
-    kernel = kernels.of(node, name)
+    kernel = kernels.of(node, name, windows=(None, window))
     return Launch(kernel.function, (source, to), kernel.iterations, kernel.cycles, sources=sources)
 
 
@@ -392,9 +436,14 @@ class BodyPlan:
         self.arena = Size(fixed, sample)
 
     def steps(
-        self, operands: Sequence[Ref], results: Sequence[Ref], block: Size, fixed_end: int
+        self,
+        operands: Sequence[Ref],
+        results: Sequence[tuple[Ref, Window | None]],
+        block: Size,
+        fixed_end: int,
     ) -> list[Launch | Repeat]:
-        """Copies of the initial states, the loop, copies of the final states."""
+        """Copies of the initial states, the loop, copies of the final states. results: where they lie, and
+        how."""
         length = self.node.attrs["length"]
         inputs = list(self.body.inputs.values())
         place: dict[Value, Ref] = {}
@@ -403,17 +452,21 @@ class BodyPlan:
                 place[v] = self.state(i, 0, block, fixed_end)
             else:
                 place[v] = self.sequence_element(operands[i], v) if i < self.s else operands[i]
-        for i, v in enumerate(self.results):
-            place[v] = (
-                self.state(i, 1, block, fixed_end) if i < self.k else self.sequence_element(results[i], v)
-            )
+        windows: dict[Value, Window | None] = {}
+        for i, (v, (ref, window)) in enumerate(zip(self.results, results)):
+            if i < self.k:
+                place[v] = self.state(i, 1, block, fixed_end)
+            else:
+                place[v], windows[v] = self.sequence_element(ref, v, window), window
         for v, offset in self.local.places.items():
             place[v] = Ref("arena", offset=offset.shifted(block).resolve(fixed_end))
         launches = []
         for step, m in enumerate(self.groups):
-            kernel = self.kernels.of(m, f"{self.name}_{step}")
-            values = [*m.inputs, *(Value(m.id, i) for i in range(len(m.types)))]
-            buffers = [replace(place[self.base[v]], row=row_bytes(self.body.type(v))) for v in values]
+            values = [*(self.base[v] for v in m.inputs), *(Value(m.id, i) for i in range(len(m.types)))]
+            used = [windows.get(v) for v in values]
+            kernel = self.kernels.of(m, f"{self.name}_{step}", windows=used)
+            rows = [row_bytes(self.body.type(v)) for v in values]
+            buffers = [replace(place[v], row=_apart(row, w)) for v, row, w in zip(values, rows, used)]
             sizes = kernel.iterations, kernel.cycles
             launches.append(
                 Launch(kernel.function, tuple(buffers), *sizes, m, m.sources or self.node.sources)
@@ -436,9 +489,10 @@ class BodyPlan:
                 f"{self.name}_final{i}",
                 t,
                 ref_at(self.state(i, 0, block, fixed_end), length),
-                results[i],
+                results[i][0],
                 self.kernels,
                 sources,
+                results[i][1],
             )
             for i, t in enumerate(types)
         ]
@@ -460,29 +514,27 @@ class BodyPlan:
         offset = self.states[i].shifted(block).resolve(fixed_end)
         return Ref("arena", offset=offset, alternate=buffer_bytes(self.body.type(value)), parity=parity)
 
-    def sequence_element(self, ref: Ref, value: Value) -> Ref:
-        """The element of a sequence that a step uses: elements lie one after the other, without gaps."""
+    def sequence_element(self, ref: Ref, value: Value, window: Window | None = None) -> Ref:
+        """The element of a sequence that a step uses: elements lie one after the other, without gaps but for
+        those of a window."""
         type = self.body.type(value)
         count, width = numel(type.shape), BYTES[type.dtype]
-        step = Size(0, count.multiple * width) if isinstance(count, Batch) else Size(count * width)
+        if isinstance(count, Batch):
+            step = Size(0, _apart(count.multiple * width, window))
+        else:
+            step = Size(_apart(count * width, window))
         if self.node.attrs["reverse"]:
             start = ref.offset + step * (self.node.attrs["length"] - 1)
             return replace(ref, offset=start, step=step * -1)
         return replace(ref, step=step)
 
 
+def _apart(size: int, window: Window | None) -> int:
+    """Bytes from one to the next of what takes so many where there is no window."""
+    return size if window is None else size * window.stride // window.run
+
+
 def ref_at(ref: Ref, t: int) -> Ref:
     """The one of a state's two buffers that step t uses."""
     odd = (t + ref.parity) % 2
     return replace(ref, offset=ref.offset + ref.alternate * odd, alternate=Size(), parity=0)
-
-
-def bases(graph: Graph) -> dict[Value, Value]:
-    """For each value its base: the value whose memory it is a view of, or itself."""
-    base: dict[Value, Value] = {}
-    for m in graph.live():
-        for i in range(len(m.types)):
-            base[Value(m.id, i)] = Value(m.id, i)
-        if m.op.view:
-            base[Value(m.id)] = base[m.inputs[0]]
-    return base

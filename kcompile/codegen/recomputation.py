@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import accumulate
 
-from kcompile.codegen.memory_plan import bases, execution_order
+from kcompile.codegen.joins import bases
+from kcompile.codegen.memory_plan import execution_order
 from kcompile.codegen.program import Size, buffer_bytes
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.rewrite import copy

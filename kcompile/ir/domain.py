@@ -11,7 +11,7 @@ A value inside a group has one of two forms:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from kcompile.ir.graph import Graph, Node
@@ -46,6 +46,13 @@ class Domain:
     def keepdims_shape(self) -> Shape:
         """The shape of a reduction's result with keepdims=True: size 1 along the reduced axes."""
         return tuple(1 if i in self.axes else d for i, d in enumerate(self.shape))
+
+    def axes_of(self, shape: Shape) -> Sequence[int] | None:
+        """Which axes the axes of a value's shape are; None where it has more of them."""
+        rank = len(self.shape)
+        if self.axes and shape == self.reduced_shape:
+            return self.parallel
+        return range(rank - len(shape), rank) if len(shape) <= rank else None
 
     @property
     def is_row_reduction(self) -> bool:
@@ -106,10 +113,10 @@ def only_ones(node: Node, before: Shape) -> bool:
     return node.op.view and ([d for d in before if d != 1] == [d for d in node.types[0].shape if d != 1])
 
 
-def coalesce_axes(body: Graph, domain: Domain) -> list[Coalesced]:
+def coalesce_axes(body: Graph, domain: Domain, cuts: Collection[int] = ()) -> list[Coalesced]:
     """The axes of a domain, adjacent ones coalesced into one loop where every value of the group varies
     along both or along neither. Results do not depend on it, speed does. A group that moves elements (a
-    transpose, a window) keeps one loop for each axis."""
+    transpose, a window) keeps one loop for each axis. cuts: axes that must begin a loop."""
     separate: list[Coalesced] = [(i,) for i in range(len(domain.shape))]
     nodes = body.live()
     for m in nodes:
@@ -123,30 +130,25 @@ def coalesce_axes(body: Graph, domain: Domain) -> list[Coalesced]:
         if pattern is None:
             return separate
         patterns.add(pattern)
-    return _merge(patterns, domain.shape)
+    return _merge(patterns, domain.shape, cuts)
 
 
 def _pattern(shape: Shape, domain: Domain) -> tuple[bool, ...] | None:
     """For each axis of the domain, whether a value of this shape varies along it; None where the shape does
     not say which of its axes is which."""
-    rank = len(domain.shape)
-    if domain.axes and shape == domain.reduced_shape:
-        own: Sequence[int] = domain.parallel
-    elif len(shape) <= rank:
-        own = range(rank - len(shape), rank)
-    else:
-        return None
-    if any(d not in (1, domain.shape[i]) for d, i in zip(shape, own)):
+    rank, own = len(domain.shape), domain.axes_of(shape)
+    if own is None or any(d not in (1, domain.shape[i]) for d, i in zip(shape, own)):
         return None
     varying = {i for d, i in zip(shape, own) if d != 1}
     return tuple(i in varying for i in range(rank)) if varying else (True,) * rank
 
 
-def _merge(patterns: Iterable[tuple[bool, ...]], shape: Shape) -> list[Coalesced]:
+def _merge(patterns: Iterable[tuple[bool, ...]], shape: Shape, cuts: Collection[int]) -> list[Coalesced]:
     merged: list[list[int]] = []
     for i, d in enumerate(shape):
         alike = (
             bool(merged)
+            and i not in cuts
             and isinstance(d, int)
             and d != 1
             and shape[i - 1] != 1

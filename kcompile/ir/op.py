@@ -118,6 +118,7 @@ class Op:
         gives for each row.
 
     permutes: axis i of the result is axis `axes[i]` of the operand.
+    joins: the result has the operands' elements side by side, along the axis `axis`.
     type_only: where the types of operand and result are equal, so are the values.
     view: the result is the operand's memory, in row-major order, under another shape.
     broadcasts: each element is the operand's at the same place, by numpy's broadcasting to the result's
@@ -155,6 +156,7 @@ class Op:
     row_by_row: Callable[..., bool] = lambda **_: False
     sums_rows: Callable[..., bool] = lambda **_: False
     permutes: bool = False
+    joins: bool = False
     type_only: bool = False
     view: bool = False
     broadcasts: bool = False

@@ -1,5 +1,6 @@
-"""Random graphs of elementwise ops, reductions, broadcasts and reshapes, for tests of fusion and of
-what comes after it. `graphs()` is a hypothesis strategy; `values(graph, n, seed)` makes its operands."""
+"""Random graphs of elementwise ops, reductions, broadcasts, reshapes and concatenations, for tests of
+fusion and of what comes after it. `graphs()` is a hypothesis strategy; `values(graph, n, seed)` makes its
+operands."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, Dim, TensorType, bind, broadcast_shapes, numel
+from kcompile.ir.types import Batch, Dim, Shape, TensorType, bind, broadcast_shapes, numel
 
 UNARY: tuple[Callable[[Tensor], Tensor], ...] = (
     ops.exp,
@@ -56,7 +57,7 @@ def _shapes(draw: Any) -> list[tuple[Dim, ...]]:
 
 def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
     x = draw(st.sampled_from(known[-6:]))
-    kind = draw(st.integers(0, 7))
+    kind = draw(st.integers(0, 8))
     if kind <= 1:
         unary: Callable[[Tensor], Tensor] = draw(st.sampled_from(UNARY))
         return unary(ops.tanh(x) if draw(st.booleans()) else x * 0.3)
@@ -73,6 +74,9 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
         axes = draw(st.sampled_from((range(first, x.rank), range(first + 1), (first,))))
         reduction: Callable[..., Tensor] = draw(st.sampled_from(REDUCE))
         return reduction(x * 0.3, list(axes), draw(st.booleans()))
+    if kind == 8 and x.rank >= 2 and isinstance(x.shape[axis := draw(st.integers(1, x.rank - 1))], int):
+        beside = [y for y in known if y.rank == x.rank and _but(y.shape, axis) == _but(x.shape, axis)]
+        return ops.concatenate([x, *draw(st.lists(st.sampled_from(beside), min_size=1, max_size=2))], axis)
     if x.rank >= 2 and isinstance(x.shape[1], int):
         swapped = [1, 0] if x.rank == 2 else [0, *range(2, x.rank), 1]
         return (
@@ -81,6 +85,10 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
             else ops.reshape(x, (x.shape[0], *(d for d in x.shape[1:] if d != 1)))
         )
     return None
+
+
+def _but(shape: Shape, axis: int) -> Shape:
+    return shape[:axis] + shape[axis + 1 :]
 
 
 def _product(draw: Any, known: list[Tensor]) -> Tensor | None:

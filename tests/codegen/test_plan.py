@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcompile.codegen import targets
+from kcompile.codegen.loops import Window
 from kcompile.codegen.memory_plan import Layout, _Plan, allocate, plan
 from kcompile.codegen.program import Entry, Ref, Size
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import interpreter, ops, passes
-from kcompile.ir.graph import Graph, Value
+from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType, bind
 from kcompile.testing.graphs import graphs
@@ -35,6 +36,68 @@ def span(ref: Ref, type: TensorType, n: int) -> tuple[int, int]:
     return start, start + int(np.prod(bind(type.shape, n))) * np.dtype(type.dtype).itemsize
 
 
+def bytes_of(ref: Ref, type: TensorType, n: int, window: Window | None) -> np.ndarray:
+    """The bytes of the arena that the elements of a value occupy."""
+    start, stop = span(ref, type, n)
+    width = np.dtype(type.dtype).itemsize
+    at = np.arange((stop - start) // width)
+    if window is not None:
+        at = at // window.run * window.stride + at % window.run
+    return start + (at[:, None] * width + np.arange(width)).reshape(-1)
+
+
+class Owners:
+    """Follows the launches of a plan, with the owner of every byte of the arena. A value in another one has
+    the bytes until that is there as a whole."""
+
+    def __init__(self, planner: _Plan, entry: Entry, n: int) -> None:
+        self.planner, self.n = planner, n
+        self.owner = np.zeros(entry.arena.at(n), np.int64)
+        self.updated: set[int] = set()
+        self.launches = iter(entry.launches)
+
+    def root(self, value: Value) -> Value:
+        part = self.planner.joins.parts.get(value)
+        return part.whole if part else value
+
+    def read(self, value: Value, type: TensorType, ref: Ref) -> None:
+        value = self.planner.base[value]
+        assert not (ref.region == "variable" and ref.index in self.updated)
+        if ref.region == "arena":
+            joined = map(Value, self.planner.joins.copied)
+            inside = [number(c) for c in joined if self.root(c) == self.root(value)]
+            found = self.owner[bytes_of(ref, type, self.n, self.planner.joins.window(value))]
+            assert np.isin(found, [number(value), *inside]).all()
+
+    def write(self, value: Value, type: TensorType, ref: Ref, window: Window | None) -> None:
+        if ref.region == "arena":
+            self.owner[bytes_of(ref, type, self.n, window)] = number(value)
+        elif ref.region == "variable":
+            self.updated.add(ref.index)
+
+    def run(self, m: Node) -> None:
+        joins, graph = self.planner.joins, self.planner.graph
+        if m.id not in joins.copied:
+            launch = next(self.launches)
+            for value, ref in zip(m.inputs, launch.buffers):
+                self.read(value, graph.type(value), ref)
+            for i, ref in enumerate(launch.buffers[len(m.inputs) :]):
+                self.write(Value(m.id, i), m.types[i], ref, joins.window(Value(m.id, i)))
+            return
+        whole = Value(m.id)
+        for copy in joins.copied[m.id]:
+            launch = next(self.launches)
+            for value, ref in zip(copy.values, launch.buffers):
+                self.read(value, graph.type(value), ref)
+            self.write(whole, copy.group.types[0], launch.buffers[-1], copy.part.window)
+        ref = self.planner.place[whole]
+        if ref.region == "arena":
+            there = [v for v, part in joins.parts.items() if part.whole == self.root(whole)]
+            bytes = bytes_of(ref, m.types[0], self.n, joins.window(whole))
+            assert np.isin(self.owner[bytes], list(map(number, [*there, whole]))).all()
+        self.write(whole, m.types[0], ref, joins.window(whole))
+
+
 @settings(max_examples=60)
 @given(graph=graphs())
 def test_every_group_finds_its_operands_as_they_were_written(graph: Graph) -> None:
@@ -44,20 +107,9 @@ def test_every_group_finds_its_operands_as_they_were_written(graph: Graph) -> No
     planner = _Plan(made, "run", layout_of(made), TARGET, ())
     entry = planner.entry()
     for n in (1, 3, 20):
-        owner = np.zeros(entry.arena.at(n), np.int64)
-        updated: set[int] = set()
-        for m, launch in zip(planner.groups, entry.launches):
-            for value, ref in zip(m.inputs, launch.buffers):
-                assert not (ref.region == "variable" and ref.index in updated)
-                if ref.region == "arena":
-                    start, stop = span(ref, made.type(value), n)
-                    assert (owner[start:stop] == number(planner.base[value])).all()
-            for i, ref in enumerate(launch.buffers[len(m.inputs) :]):
-                if ref.region == "arena":
-                    start, stop = span(ref, m.types[i], n)
-                    owner[start:stop] = number(Value(m.id, i))
-                elif ref.region == "variable":
-                    updated.add(ref.index)
+        owners = Owners(planner, entry, n)
+        for m in planner.groups:
+            owners.run(m)
 
 
 def number(value: Value) -> int:

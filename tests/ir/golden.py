@@ -119,6 +119,8 @@ def sink_layouts() -> Graph:
     x = tensor(graph, "x", N, 8, 4)
     y = ops.relu(ops.transpose(x, (0, 2, 1)) + weight(graph, "bias", 4, 1))
     graph.outputs["y"] = ops.transpose(y, (0, 2, 1)).value
+    both = ops.concatenate([y, ops.reverse(ops.transpose(x, (0, 2, 1)), (2,))], 1)
+    graph.outputs["z"] = ops.transpose(both, (0, 2, 1)).value
     return graph
 
 

@@ -25,7 +25,6 @@ NAMED = {
     'codegen/cpu/scatter.py: scatter.op.name == "first_occurrence"': "positions are found, where others add",
     'ir/indices.py: node.op.name == "cast"': "a check reads the numbers that were cast to int32",
     'ir/passes/compact_scatters.py: node.op.name == "scatter_rows"': "what the pass is about",
-    'ir/passes/fusion/rules.py: node.op.name != "concatenate"': "each element would ask all parts",
     'ir/passes/fusion/producers.py: node.op.name == "pack_panels"': "panels have an order of their own",
     'ir/passes/quantize_products.py: node.op.name == "minimum"': "what the last byte cuts off",
     'ir/passes/quantize_products.py: node.op.name == "relu"': "what the first byte cuts off",

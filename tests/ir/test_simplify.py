@@ -33,7 +33,18 @@ def made(build: Build, shape: tuple[object, ...] = SHAPE) -> tuple[list[str], np
     after = simplify(graph)
     after.verify()
     values = [interpreter.run(g, 2, {"x": X}, {}).outputs["y"] for g in (graph, after)]
-    return [m.op.name for m in after.live() if m.op.kind != "source"], values[0], values[1]
+    names = [
+        f"{m.op.name} {len(m.inputs)}" if m.op.name == "concatenate" else m.op.name
+        for m in after.live()
+        if m.op.kind != "source"
+    ]
+    return names, values[0], values[1]
+
+
+def sums(*operands: int) -> list[str]:
+    """The ops of `joined`, of so many operands each."""
+    joined = [f"concatenate {count}" for count in operands]
+    return ["neg", "exp", joined[0], joined[1], "reduce_max", "reduce_max", "add"]
 
 
 # rule -> what it shortens, to which ops; and what it leaves, as it is no instance of the identity
@@ -100,7 +111,19 @@ FIRES: dict[str, list[tuple[Build, list[str]]]] = {
         (lambda x: ops.reduce_min(x, 2), ["reshape"]),
         (lambda x: ops.reduce_sum(x, (1, 2)), ["reduce_sum"]),
     ],
+    "concatenated_before": [
+        (lambda x: joined(x, (0, 1), (0, 1, 2)), sums(2, 2)),
+        (lambda x: joined(x, (1, 2), (0, 1, 2, 1)), sums(2, 3)),
+        (lambda x: joined(x, (0, 2), (0, 1, 2)), sums(2, 3)),
+    ],
 }
+
+
+def joined(x: Tensor, *chosen: tuple[int, ...]) -> Tensor:
+    """The largest numbers of two concatenations of some of three values each."""
+    parts = (x, -x, ops.exp(x))
+    one, two = (ops.concatenate([parts[i] for i in some], 3) for some in chosen)
+    return ops.reduce_max(one, (3,)) + ops.reduce_max(two, (3,))
 
 
 def again(x: Tensor, op: str, **attrs: object) -> Tensor:

@@ -23,6 +23,7 @@ ALGEBRA = ("commutative", "neutral", "involution", "signs", "linear", "rounds")
 OF_AXES = ("columnwise", "rowwise", "row_by_row", "sums_rows")
 OF_MEMORY = (
     "permutes",
+    "joins",
     "type_only",
     "view",
     "broadcasts",
@@ -250,6 +251,14 @@ def test_a_permutation_is_numpys_transpose(name: str, data: st.DataObject, seed:
     use = Use(name, data, seed)
     (x,) = use.values
     np.testing.assert_array_equal(use.of(x), np.transpose(x, use.attrs["axes"]))
+
+
+@that_are("joins")
+@settings(max_examples=10)
+@given(data=st.data(), seed=SEEDS)
+def test_what_is_joined_is_numpys_concatenation(name: str, data: st.DataObject, seed: int) -> None:
+    use = Use(name, data, seed)
+    np.testing.assert_array_equal(use.of(*use.values), np.concatenate(use.values, use.attrs["axis"]))
 
 
 @that_are("type_only")

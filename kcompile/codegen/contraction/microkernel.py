@@ -16,7 +16,7 @@ from kcompile.codegen import loops
 from kcompile.codegen.contraction.blocking import Columns, Tile
 from kcompile.codegen.contraction.guards import Guard
 from kcompile.codegen.groups.operands import Epilogue
-from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops import Buffer, Expr, Window
 from kcompile.codegen.loops.builder import Builder
 
 
@@ -295,14 +295,28 @@ def write(context: BlockContext, value: Expr, row: Expr, column: Expr, mask: Exp
     """The epilogue of one vector (or one element) and its stores."""
     out, epilogue = context.out, context.epilogue
     row, column = out.let(context.output_row(row), "o"), context.first_column + column
-    index = loops.ramp(row * (context.width or context.columns.total) + column, value.lanes)
+    width = context.width or context.columns.total
+    index = loops.ramp(row * width + column, value.lanes)
     values = epilogue.values(value, row, loops.ramp(column, value.lanes), mask)
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")
     # All values before the first store: an output may be written over an operand (a slot of the
     # optimizer) that the values of the others are made of.
     for buffer, x in zip(epilogue.outputs, [out.let(x, "y") for x in values]):
-        out.store(buffer, index, x, mask)
+        at = (
+            index
+            if buffer.window is None
+            else loops.ramp(_within(buffer.window, row, column, width), value.lanes)
+        )
+        out.store(buffer, at, x, mask)
+
+
+def _within(window: Window, row: Expr, column: Expr, width: int) -> Expr:
+    """Where an element lies in an output whose runs are of whole rows."""
+    rows = window.run // width
+    if rows == 1:
+        return row * window.stride + column
+    return row // rows * window.stride + row % rows * width + column
 
 
 def finish_rows(context: BlockContext, rows: Expr, row: Expr, sums_row: Expr, masked: bool) -> None:

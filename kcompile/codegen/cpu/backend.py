@@ -14,7 +14,7 @@ from kcompile.codegen.contraction.nests import lower_contraction
 from kcompile.codegen.contraction.winograd import lower_winograd
 from kcompile.codegen.cpu.nests import LoopNest
 from kcompile.codegen.cpu.scatter import lower_scatter
-from kcompile.codegen.groups.elements import Inliner, lanes_of, parameters
+from kcompile.codegen.groups.elements import Inliner, Windows, lanes_of, parameters
 from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import Function
 from kcompile.codegen.loops.builder import Builder
@@ -25,17 +25,19 @@ from kcompile.ir.graph import Node
 from kcompile.ir.ops.winograd import Tiling
 
 
-def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
+def lower_group(
+    name: str, node: Node, target: Target, aliased: bool = False, windows: Windows = ()
+) -> Kernel:
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
-    result may be written over an operand."""
+    result may be written over an operand. windows: of the buffers, empty where none has one."""
     body = node.body
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
-        return _lower_anchored(name, node, anchor, target, aliased)
+        return _lower_anchored(name, node, anchor, target, aliased, windows)
     scatter = next((m for m in body.nodes.values() if m.op.kind == "scatter"), None)
     if scatter is not None:
         return lower_scatter(name, node, scatter, target, aliased)
-    inputs, outputs = parameters(body)
+    inputs, outputs = parameters(body, windows)
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: cost.weight(m) for m in body.live()}
     extent, work = LoopNest(
@@ -45,9 +47,11 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     return Kernel(function, extent, work)
 
 
-def _lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased: bool) -> Kernel:
+def _lower_anchored(
+    name: str, node: Node, anchor: Node, target: Target, aliased: bool, windows: Windows
+) -> Kernel:
     """The kernel of a group whose anchor is a contraction."""
-    parts = anchored(node, anchor, target)
+    parts = anchored(node, anchor, target, windows)
     if anchor.op.name == "winograd":
         tiling = Tiling(parts.spec, anchor.attrs["outputs"])
         kernel = lower_winograd(name, tiling, parts.a, parts.b, parts.direct, parts.epilogue, target)

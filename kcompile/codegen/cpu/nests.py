@@ -20,6 +20,7 @@ from contextlib import nullcontext
 from kcompile.codegen import cost, loops
 from kcompile.codegen.cpu.row_passes import Results, RowPass, plan_passes, reduces
 from kcompile.codegen.groups.elements import Inliner, OpCall
+from kcompile.codegen.groups.windows import cuts_of
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Var
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Size, size_of
@@ -51,7 +52,8 @@ class LoopNest:
     ) -> None:
         self.b, self.inliner, self.body, self.domain = b, inliner, body, domain
         self.nodes = body.live()
-        self.loop_axes = [axes for axes in coalesce_axes(body, domain) if self.size(axes) != 1]
+        cuts = cuts_of(body, domain, (*inliner.buffers.items(), *((v.node, buffer) for v, buffer in results)))
+        self.loop_axes = [axes for axes in coalesce_axes(body, domain, cuts) if self.size(axes) != 1]
         self.vector_axes = self.loop_axes[-1] if self.loop_axes else None
         self.row_vectors = self.vector_axes is not None and self.vector_axes[0] in domain.axes
         self.strided_axes = self.find_strided_axes()
@@ -228,7 +230,11 @@ class LoopNest:
         places = [self.align(index, self.body.type(value).shape) for value, _ in self.per_row]
         self.write(
             [
-                (buffer, b.flatten(place, self.body.type(value).shape), self.inliner.compute_at(value, place))
+                (
+                    buffer,
+                    b.place(buffer, place, self.body.type(value).shape),
+                    self.inliner.compute_at(value, place),
+                )
                 for (value, buffer), place in zip(self.per_row, places)
             ]
         )
@@ -344,7 +350,7 @@ class LoopNest:
         index = self.index(at, range(len(self.domain.shape)))
         with b.where(mask):
             writes = [
-                (buffer, b.flatten(index, self.domain.shape), inliner.compute_at(value, index))
+                (buffer, b.place(buffer, index, self.domain.shape), inliner.compute_at(value, index))
                 for value, buffer in row_pass.results
             ]
             writes += [
@@ -385,7 +391,7 @@ class LoopNest:
         """How later passes read a cached value."""
         scratch = buffer.space == "scratch"
         return lambda index: self.b.load(
-            buffer, self.row_index(index) if scratch else self.b.flatten(index, self.domain.shape)
+            buffer, self.row_index(index) if scratch else self.b.place(buffer, index, self.domain.shape)
         )
 
     def reduction_spec(self, m: Node) -> tuple[str, Expr]:

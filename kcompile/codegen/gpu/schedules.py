@@ -17,7 +17,7 @@ from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu.contraction import lower_contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.teams import Team, TeamBuilder, team_of
-from kcompile.codegen.groups.elements import Inliner, parameters
+from kcompile.codegen.groups.elements import Inliner, Windows, parameters
 from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import ZERO, Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
@@ -28,9 +28,14 @@ from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.types import numel
 
 
-def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
+def lower_group(
+    name: str, node: Node, target: Target, aliased: bool = False, windows: Windows = ()
+) -> Kernel:
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
-    result may be written over an operand. Raises ValueError for a group that has no schedule here."""
+    result may be written over an operand. Raises ValueError for a group that has no schedule here, and
+    where there are windows."""
+    if windows:
+        raise ValueError(f"{node.label}: arrays in windows are for processors")
     body = node.body
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:

@@ -8,14 +8,16 @@ group is computed in registers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops import Buffer, Expr, Window
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.targets import Target
 from kcompile.ir.elements import Elements
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.types import TensorType
+
+Windows = Sequence[Window | None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Inliner:
             return self.defined[node.id](index)
         if node.op.origin == "input":
             buffer = self.buffers[node.id]
-            return self.b.load(buffer, self.b.flatten(index, node.types[0].shape))
+            return self.b.load(buffer, self.b.place(buffer, index, node.types[0].shape))
         if node.op.origin == "constant":
             return self.b.const(node.attrs["value"].array.item(), node.types[0].dtype)
         result = self._apply(node, index)
@@ -80,10 +82,14 @@ class Inliner:
         return result
 
 
-def parameters(body: Graph) -> tuple[list[Buffer], list[Buffer]]:
-    """The kernel's buffers: one for each input of the body, one for each output."""
+def parameters(body: Graph, windows: Windows = ()) -> tuple[list[Buffer], list[Buffer]]:
+    """The kernel's buffers: one for each input of the body, one for each output. windows: of those in this
+    order, empty where none is in a window."""
     inputs = [Buffer(f"x{i}", body.type(v).dtype) for i, v in enumerate(body.inputs.values())]
     outputs = [Buffer(f"y{i}", body.type(v).dtype) for i, v in enumerate(body.outputs.values())]
+    if windows:
+        both = [replace(x, window=window) for x, window in zip([*inputs, *outputs], windows)]
+        inputs, outputs = both[: len(inputs)], both[len(inputs) :]
     return inputs, outputs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import cost, loops
-from kcompile.codegen.groups.elements import Inliner, parameters
+from kcompile.codegen.groups.elements import Inliner, Windows, parameters
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
@@ -42,12 +42,12 @@ class Anchored:
         return replace(made, function=function)
 
 
-def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
-    """The parts of a group whose anchor is a contraction."""
+def anchored(node: Node, anchor: Node, target: Target, windows: Windows = ()) -> Anchored:
+    """The parts of a group whose anchor is a contraction. windows: of its operands, then of its results."""
     body = node.body
     spec = anchor.attrs["spec"]
     flat = _flatten(body, anchor)
-    inputs, outputs = parameters(body)
+    inputs, outputs = parameters(body, windows)
     numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
     for v in anchor.inputs:
         if body.type(v).dtype == "uint8":  # bytes are read in words
@@ -61,6 +61,8 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
         shape = body.type(value).shape
         if buffer.dtype != body.type(value).dtype:
             shape = (*shape[:-1], static(shape[-1:])[0] // 4)
+        if buffer.window is not None:  # whose runs are along the last axis
+            shape = (*shape[:-1], buffer.window.stride)
 
         def at(index: Index, mask: Expr | None) -> Expr:
             return loops.load(buffer, b.flatten(index, shape), mask)

@@ -40,6 +40,7 @@ from kcompile.codegen.loops.language import Select as Select
 from kcompile.codegen.loops.language import Space as Space
 from kcompile.codegen.loops.language import Unary as Unary
 from kcompile.codegen.loops.language import Var as Var
+from kcompile.codegen.loops.language import Window as Window
 from kcompile.codegen.loops.language import binary as binary
 from kcompile.codegen.loops.language import bitcast as bitcast
 from kcompile.codegen.loops.language import broadcast as broadcast

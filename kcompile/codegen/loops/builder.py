@@ -153,6 +153,7 @@ class Builder:
 
     extent = staticmethod(indexing.extent)
     flatten = staticmethod(indexing.flatten)
+    place = staticmethod(indexing.place)
     unflatten = staticmethod(indexing.unflatten)
 
     def reindex(self, index: Sequence[Expr], shape: Sequence[Dim], other: Sequence[Dim]) -> Index:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kcompile.codegen import loops
-from kcompile.codegen.loops import ZERO, Expr
-from kcompile.ir.types import Batch, Dim
+from kcompile.codegen.loops import ZERO, Buffer, Expr
+from kcompile.ir.types import Batch, Dim, numel
 
 Index = tuple[Expr, ...]
 
@@ -27,6 +27,26 @@ def flatten(index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
         if d != 1:
             flat = flat * extent(d) + i
     return flat
+
+
+def place(buffer: Buffer, index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
+    """Where an element of an array of this shape lies in the buffer that holds it."""
+    if buffer.window is None:
+        return flatten(index, shape)
+    first = run_axis(shape, buffer.window.run)
+    assert first is not None  # the plan of the memory has seen to it
+    run = flatten(index[:first], shape[:first])
+    return run * buffer.window.stride + flatten(index[first:], shape[first:])
+
+
+def run_axis(shape: Sequence[Dim], run: int) -> int | None:
+    """The last axis from which on an array of this shape has `run` elements; None where there is none."""
+    count: Dim = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        count = numel([count, shape[axis]])
+        if count == run:
+            return axis
+    return None
 
 
 def unflatten(flat: Expr, shape: Sequence[Dim]) -> Index:

@@ -33,6 +33,15 @@ Space = Literal["global", "stack", "scratch", "register", "shared"]
 
 
 @dataclass(frozen=True)
+class Window:
+    """How a row-major array lies inside a wider one: in runs of so many elements that lie next to each other,
+    the first elements of neighbouring runs `stride` elements apart."""
+
+    run: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class Buffer:
     """A run of memory.
 
@@ -43,6 +52,8 @@ class Buffer:
     vector of `lanes`.
     size: elements (of `lanes` scalars each); 0 for "global".
     align: bytes guaranteed for the start.
+    window: of an array that lies inside a wider one. Indices say where elements are, so only those who make
+    them look at it (`indexing.place`).
     """
 
     name: str
@@ -51,6 +62,7 @@ class Buffer:
     size: int = 0
     lanes: int = 1
     align: int = ALIGNMENT
+    window: Window | None = None
 
 
 # ---------------------------------------------------------------- expressions

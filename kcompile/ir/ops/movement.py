@@ -477,6 +477,7 @@ register(
         lower=_lower_concat,
         cases=_concat_case,
         row_by_row=lambda axis: axis != 0,
+        joins=True,
         order_only=True,
     )
 )

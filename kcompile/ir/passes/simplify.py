@@ -119,6 +119,27 @@ def reduction_of_ones(new: Graph, node: Node, inputs: Inputs) -> Value | None:
     return _reshaped(new, node, inputs[0]) if all(shape[a] == 1 for a in node.attrs["axes"]) else None
 
 
+def concatenated_before(new: Graph, node: Node, inputs: Inputs) -> Value | None:
+    """concatenate(..., a, b, ...) where concatenate(a, b) is there: concatenate(..., that, ...). Exact. So a
+    chain of layers that each see all before is written in place."""
+    if not node.op.joins:
+        return None
+    alike = [m for m in new.nodes.values() if m.op is node.op and m.attrs == node.attrs]
+    places = [(m, _position(m.inputs, inputs)) for m in alike if len(m.inputs) < len(inputs)]
+    found = [(m, first) for m, first in places if first is not None]
+    if not found:
+        return None
+    part, first = max(found, key=lambda pair: len(pair[0].inputs))
+    shorter = [*inputs[:first], Value(part.id), *inputs[first + len(part.inputs) :]]
+    return Value(new.add(node.op, shorter, **node.attrs).id)
+
+
+def _position(part: Inputs, inputs: Inputs) -> int | None:
+    """Where some neighbouring operands begin among others."""
+    places = range(len(inputs) - len(part) + 1)
+    return next((i for i in places if inputs[i : i + len(part)] == part), None)
+
+
 RULES: tuple[Rule, ...] = (
     neutral_on_the_right,
     neutral_on_the_left,
@@ -128,6 +149,7 @@ RULES: tuple[Rule, ...] = (
     transpose_of_transpose,
     transpose_of_ones,
     reduction_of_ones,
+    concatenated_before,
 )
 
 

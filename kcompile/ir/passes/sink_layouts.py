@@ -1,4 +1,5 @@
-"""sink_layouts: transposes and reshapes move below elementwise ops, where they meet and cancel.
+"""sink_layouts: transposes and reshapes move below elementwise ops, transposes below concatenations and
+reversals too, where they meet and cancel.
 
     relu(transpose(x) + b)  ->  transpose(relu(x + transpose(b)))
 
@@ -20,7 +21,7 @@ def sink_layouts(graph: Graph) -> Graph:
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
         if node.op.kind != "elementwise":
-            return None
+            return _along_axes(new, node, inputs)
         operands = [Tensor(new, v) for v in inputs]
         full = [x for x in operands if x.shape == node.types[0].shape]
         moved = [*{_move(new, x) for x in full}]
@@ -40,6 +41,20 @@ def sink_layouts(graph: Graph) -> Graph:
         return ops.reshape(result, node.types[0].shape)
 
     return rebuild(graph, rule)
+
+
+def _along_axes(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
+    """A concatenation of transposes that are alike, or a reversal of one, as a transpose of it."""
+    makers = [new.nodes[v.node] for v in inputs]
+    if not (node.op.joins or node.op.involution) or not all(m.op.permutes for m in makers):
+        return None
+    axes, *others = dict.fromkeys(m.attrs["axes"] for m in makers)
+    if others:
+        return None
+    below = [Tensor(new, m.inputs[0]) for m in makers]
+    if node.op.involution:
+        return ops.transpose(ops.reverse(below[0], [axes[a] for a in node.attrs["axes"]]), axes)
+    return ops.transpose(ops.concatenate(below, axes[node.attrs["axis"]]), axes)
 
 
 def _move(new: Graph, x: Tensor) -> tuple[Shape, tuple[int, ...]] | None:

@@ -168,7 +168,8 @@ WAYS: tuple[Callable[[Drafts, Demand], bool], ...] = (
 
 
 def _repeats_cheaply(drafts: Drafts, demand: Demand) -> bool:
-    """Whether several groups each compute a node for themselves."""
+    """Whether several groups each compute a node for themselves. Not one that is concatenated: it can be
+    written where it will lie."""
     node, facts = demand.node, drafts.facts
     users = [user for value in values_of(node) for user in facts.readers(value)]
     chain = 1 + max((drafts.chains.get(user.id, 0) for user in users), default=0)
@@ -176,6 +177,7 @@ def _repeats_cheaply(drafts: Drafts, demand: Demand) -> bool:
         len(demand.readers) < 2
         or not facts.is_cheap(node)
         or chain > cost.REMATERIALISED_CHAIN
+        or any(user.op.joins for user in users)
         or any(draft.domain is None or rules.is_under_window(facts, draft, node) for draft in demand.readers)
     ):
         return False

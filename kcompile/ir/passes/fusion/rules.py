@@ -161,7 +161,7 @@ def _reads_through(facts: Facts, domain: Domain, node: Node) -> bool:
     operands = [facts.graph.nodes[v.node] for v in node.inputs]
     return (
         not node.op.expensive
-        and node.op.name != "concatenate"
+        and not node.op.joins  # each element would ask all parts
         and numel(node.types[0].shape) == numel(domain.shape)
         and not any(operand.op.expensive and not operand.op.in_memory for operand in operands)
     )
