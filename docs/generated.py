@@ -168,22 +168,37 @@ def c_header() -> str:
 # ---------------------------------------------------------------- layers
 
 
-def layers() -> str:
-    """All layers: in which Keras they are, and what the tests try of them; then those that are refused."""
-    from kcompile import keras, keras3, tf_keras
+def kinds_of_layers() -> dict[type, list[str]]:
+    """Each layer that is not refused, in the order of the alphabet, with all of its names, its own first."""
+    from kcompile.keras import layers
     from kcompile.keras.engine import Layer
     from kcompile.keras.layers.elsewhere import __all__ as refused
 
-    keras2 = json.loads((ROOT / "tests" / "front_end" / "keras2_names.json").read_text())["layers"]
-    kinds: dict[type, list[str]] = {}  # with all of their names
-    for name in keras.layers.__all__:
-        value = getattr(keras.layers, name)
+    kinds: dict[type, list[str]] = {}
+    for name in layers.__all__:
+        value = getattr(layers, name)
         if isinstance(value, type) and issubclass(value, Layer) and name not in refused:
             kinds.setdefault(value, []).append(name)
+    for kind, names in kinds.items():
+        names.sort(key=lambda name: (name != kind.__name__, name))
+    return dict(sorted(kinds.items(), key=lambda item: item[1][0].lower()))
+
+
+def layers_in_full() -> str:
+    """The docstrings of all layers."""
+    found = (names[0] for names in kinds_of_layers().values())
+    return "\n\n".join(directive("autoclass", f"kcompile.keras.layers.{name}") for name in found)
+
+
+def layers() -> str:
+    """All layers: in which Keras they are, and what the tests try of them; then those that are refused."""
+    from kcompile import keras, keras3, tf_keras
+    from kcompile.keras.layers.elsewhere import __all__ as refused
+
+    keras2 = json.loads((ROOT / "tests" / "front_end" / "keras2_names.json").read_text())["layers"]
     tried = options_tried()
     rows = []
-    for kind, names in sorted(kinds.items(), key=lambda item: item[0].__name__.lower()):
-        names.sort(key=lambda name: (name != kind.__name__, name))
+    for kind, names in kinds_of_layers().items():
         others = ", ".join(f"`{name}`" for name in names[1:])
         count = len(set().union(*(tried.get(name, ()) for name in names)))
         rows.append(
@@ -232,6 +247,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "environment": environment,
     "c-header": c_header,
     "layers": layers,
+    "layers-in-full": layers_in_full,
     "options": options,
 }
 
@@ -280,6 +296,13 @@ def _parameters(value: Any) -> Collection[str]:
         return ()
 
 
+def _families(value: Any) -> Iterator[type]:
+    """The classes of layers that a layer's class is made of, which say what it shares with others."""
+    for base in value.__mro__[1:] if isinstance(value, type) else ():
+        if base.__module__.startswith("kcompile.keras.layers.") and base.__dict__.get("__doc__"):
+            yield base
+
+
 def setup(app: Any) -> dict[str, bool]:
     """For Sphinx: pages are filled, and docstrings made plain, when they are read; generated ones always."""
 
@@ -288,6 +311,9 @@ def setup(app: Any) -> dict[str, bool]:
 
     def docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
         lines[:] = plain(lines, _parameters(value))
+        for base in _families(value):
+            text = inspect.cleandoc(base.__doc__ or "").splitlines()
+            lines += ["", f"What every {base.__name__.lstrip('_')} has:", "", *plain(text, _parameters(base))]
 
     def outdated(app: Any, env: Any, *_: Any) -> list[str]:
         return [page for page in env.found_docs if MARK.search(Path(env.doc2path(page)).read_text("utf-8"))]

@@ -26,6 +26,7 @@ from kcompile.keras import backend
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("tutorials", "howto")
+HEAVY = frozenset(("keras", "jax"))  # what tests/keras_tier runs pages with
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NEW = re.compile(r"A new file `([^`]+)`:$")

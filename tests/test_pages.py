@@ -9,18 +9,16 @@ from pathlib import Path
 import pages
 import pytest
 
-HEAVY = {"keras"}  # with which tests/keras_tier runs them
-
 sys.path.insert(0, str(pages.ROOT / "docs"))
-import generated  # noqa: E402
+import generated
 
 SITE = sorted((pages.ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.stem)
 def test_code_of_a_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
-    missing = pages.run(page, tmp_path, without=HEAVY)
-    if missing is not None and missing not in HEAVY:
+    missing = pages.run(page, tmp_path, without=pages.HEAVY)
+    if missing is not None and missing not in pages.HEAVY:
         pytest.skip(f"{missing} is not installed")
 
 
@@ -59,6 +57,14 @@ def test_the_table_of_layers_has_every_public_one() -> None:
     assert [name for name in registry.classes_of(layers) if f"`{name}`" not in text] == []
     row = next(line for line in text.splitlines() if line.startswith("| `RMSNormalization`"))
     assert [cell.strip() for cell in row.split("|")][2:5] == ["here too", "", "yes"]
+
+
+def test_a_layer_says_what_it_shares_with_its_family() -> None:
+    from kcompile.keras.layers import Conv2D
+
+    names = [kind.__name__ for kind in generated._families(Conv2D)]
+    assert "KernelLayer" in names and "Layer" not in names
+    assert "autoclass:: kcompile.keras.layers.Conv2D" in generated.layers_in_full()
 
 
 def test_the_command_line_has_every_command_with_its_arguments() -> None:
