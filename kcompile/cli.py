@@ -82,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=positive, default=20, help="default: %(default)s")
     command.add_argument("--images", type=positive, help="to train on (default: all)")
     command.add_argument("--keep", type=Path, metavar="DIR", help="leave model.so and model.h in this folder")
+    command.add_argument(
+        "--json", action="store_true", help="print what was checked as JSON, all else on stderr"
+    )
     command.set_defaults(run=commands.demo)
 
     command = subcommands.add_parser(

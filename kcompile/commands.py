@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,12 @@ def plain(value: Any) -> Any:
 def demo(arguments: argparse.Namespace) -> int:
     from kcompile.demo import run
 
-    held = run(epochs=arguments.epochs, keep=arguments.keep, images=arguments.images)
-    return OK if held else CHECK_FAILED
+    with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        checks = run(epochs=arguments.epochs, keep=arguments.keep, images=arguments.images)
+    ok = all(check.holds for check in checks)
+    if arguments.json:
+        answer(arguments, str, lambda: {"ok": ok, "checks": [check._asdict() for check in checks]})
+    return OK if ok else CHECK_FAILED
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,13 @@ EPOCHS, ACCURACY = 20, 0.98
 SOON = 0.5  # the accuracy after fewer epochs
 CHANCE = 0.1  # of a class among ten; the least for a part of the images is twice as much
 BATCH = 32
+
+
+class Check(NamedTuple):
+    """A claim of the demo, and whether it held."""
+
+    claim: str
+    holds: bool
 
 
 def network() -> keras.Sequential:
@@ -44,8 +52,8 @@ def network() -> keras.Sequential:
     )
 
 
-def run(epochs: int = EPOCHS, keep: Path | None = None, images: int | None = None) -> bool:
-    """Trains, evaluates, exports, reloads, verifies and times. Returns whether all checks held.
+def run(epochs: int = EPOCHS, keep: Path | None = None, images: int | None = None) -> list[Check]:
+    """Trains, evaluates, exports, reloads, verifies and times. Returns what was checked.
 
     epochs: fewer than `EPOCHS` need not reach `ACCURACY`.
     keep: the folder where model.so and model.h stay; None throws them away.
@@ -101,13 +109,13 @@ def run(epochs: int = EPOCHS, keep: Path | None = None, images: int | None = Non
     print(f"training step, {BATCH} images: {microseconds(lambda: model.train_on_batch(*batch))}")
     if keep is not None:
         print(f"\nmodel.so and model.h are in {keep}")
-    return all(checks)
+    return checks
 
 
-def check(claim: str, holds: bool) -> bool:
+def check(claim: str, holds: bool) -> Check:
     """Print whether a claim holds."""
     print(f"{'ok  ' if holds else 'FAIL'} {claim}")
-    return holds
+    return Check(claim, holds)
 
 
 def microseconds(call: Callable[[], object], repeats: int = 300, seconds: float = 2.0) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -259,8 +260,11 @@ def test_a_short_demo(capsys):
 
 def test_a_demo_of_few_images(capsys):
     """As processors that are emulated run it."""
-    status, out, _ = run(capsys, "demo", "--epochs", "1", "--images", "480")
-    assert status == 0 and "on 480 images" in out and "at least 0.2" in out and out.count("ok  ") == 3
+    status, out, err = run(capsys, "demo", "--epochs", "1", "--images", "480", "--json")
+    assert status == 0 and "Training on 480 images" in err
+    answer = json.loads(out)
+    assert answer["ok"] and [check["holds"] for check in answer["checks"]] == [True] * 3
+    assert "at least 0.2" in err and err.count("ok  ") == 3
 
 
 def test_demo(capsys, tmp_path):
