@@ -34,8 +34,13 @@ EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. argv: the arguments without the program's name, `sys.argv[1:]` if None."""
-    arguments, debug = parser().parse_args(argv), 0
+    """Runs one command; without one, prints what there are. argv: the arguments without the program's name,
+    `sys.argv[1:]` if None."""
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        parser().print_help(sys.stderr)
+        return BAD_INPUT
+    arguments, debug = parser().parse_args(given), 0
     try:
         debug = debug_level()
         with told(arguments.verbose):

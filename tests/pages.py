@@ -3,8 +3,8 @@
 A block of `python` runs in the names of the blocks before it, a block of `sh` in the same folder, which is
 empty but for the project's `examples`. A sentence "A new file `NAME`:" before a block of any language makes a
 file of it. A block of `text` behind one that ran is what that printed, where ` ...` stands for anything.
-A block of `console` is not run. `<!-- needs: node -->` before a block says what it needs: where that is not
-there, the rest is left out.
+A block of `console`, and one that `.ci/run` runs, is not run here. `<!-- needs: node -->` before a block says
+what it needs: where that is not there, the rest is left out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ HEAVY = frozenset(("keras", "jax"))  # what tests/keras_tier runs pages with
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NEW = re.compile(r"A new file `([^`]+)`:$")
+_BY_CI = re.compile(r"<!-- ci: \w+ -->$")  # before a block that .ci/run runs
 _NEEDS = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
 
 
@@ -45,7 +46,11 @@ class Step:
 
 def pages() -> list[Path]:
     docs = ROOT / "docs"
-    return [docs / "faq.md", *sorted(page for folder in FOLDERS for page in (docs / folder).glob("*.md"))]
+    return [
+        ROOT / "README.md",
+        docs / "faq.md",
+        *sorted(page for folder in FOLDERS for page in (docs / folder).glob("*.md")),
+    ]
 
 
 def steps(name: str, page: str) -> Iterator[Step]:
@@ -60,7 +65,7 @@ def steps(name: str, page: str) -> Iterator[Step]:
         if new := _NEW.search(sentence):
             yield Step("file", block[2], line, new[1])
             ran = False
-        elif block[1] == "console":  # set-up, as the README's command, which is run elsewhere
+        elif block[1] == "console" or _BY_CI.search(sentence):
             ran = False
         elif block[1] in ("python", "sh") or (block[1] == "text" and ran):
             yield Step(block[1], block[2], line)

@@ -78,6 +78,10 @@ def test_wrong_arguments(capsys, arguments):
     assert status == 2 and out == "" and "usage: kcompile" in err
 
 
+def test_no_command_gives_the_list_of_them(capsys):
+    assert "bench        where the time" in run(capsys)[2]
+
+
 def one_message(result, *expected):
     status, out, err = result
     assert (status, out) == (2, "")
