@@ -55,11 +55,15 @@ class Initializer:
 
 
 class Zeros(Initializer):
+    """Zeros."""
+
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
+    """Ones."""
+
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.ones(shape)
 
@@ -90,6 +94,8 @@ class Constant(Initializer):
 
 
 class RandomNormal(Initializer):
+    """Normal numbers. mean, stddev: of the distribution; seed: by default drawn from numpy's generator."""
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean, self.stddev, self.seed = _finite("mean", mean), _finite("stddev", stddev, 0), seed
 
@@ -98,6 +104,8 @@ class RandomNormal(Initializer):
 
 
 class RandomUniform(Initializer):
+    """Uniform numbers from minval to maxval; seed: by default drawn from numpy's generator."""
+
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval, self.maxval, self.seed = _finite("minval", minval), _finite("maxval", maxval), seed
 

@@ -140,6 +140,8 @@ class ConvLSTM1DCell(_ConvLSTMCell):
 
 
 class ConvLSTM2DCell(_ConvLSTMCell):
+    """The step of `ConvLSTM2D`, over images."""
+
     rank = 2
 
 

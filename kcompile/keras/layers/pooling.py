@@ -122,38 +122,56 @@ class _GlobalAverage(_Global):
 
 
 class MaxPooling1D(_Max):
+    """The largest element under each window over the steps of [batch, steps, channels]."""
+
     rank = 1
 
 
 class MaxPooling2D(_Max):
+    """The largest element under each window over images [batch, rows, columns, channels]."""
+
     rank = 2
 
 
 class MaxPooling3D(_Max):
+    """The largest element under each window over volumes [batch, three axes, channels]."""
+
     rank = 3
 
 
 class AveragePooling1D(_Average):
+    """The mean under each window over the steps of [batch, steps, channels]; padding is not counted."""
+
     rank = 1
 
 
 class AveragePooling2D(_Average):
+    """The mean under each window over images [batch, rows, columns, channels]; padding is not counted."""
+
     rank = 2
 
 
 class AveragePooling3D(_Average):
+    """The mean under each window over volumes [batch, three axes, channels]; padding is not counted."""
+
     rank = 3
 
 
 class GlobalMaxPooling1D(_GlobalMax):
+    """The largest element of each channel over the steps of [batch, steps, channels]."""
+
     rank = 1
 
 
 class GlobalMaxPooling2D(_GlobalMax):
+    """The largest element of each channel over images [batch, rows, columns, channels]."""
+
     rank = 2
 
 
 class GlobalMaxPooling3D(_GlobalMax):
+    """The largest element of each channel over volumes [batch, three axes, channels]."""
+
     rank = 3
 
 
@@ -176,10 +194,14 @@ class GlobalAveragePooling1D(_GlobalAverage):
 
 
 class GlobalAveragePooling2D(_GlobalAverage):
+    """The mean of each channel over images [batch, rows, columns, channels]."""
+
     rank = 2
 
 
 class GlobalAveragePooling3D(_GlobalAverage):
+    """The mean of each channel over volumes [batch, three axes, channels]."""
+
     rank = 3
 
 
