@@ -21,6 +21,7 @@ from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import TensorType, bind
+from kcompile.keras import backend as K
 from kcompile.keras import graphs
 from kcompile.keras import layers as L
 from kcompile_runtime.arrays import aligned_copy
@@ -199,6 +200,23 @@ def test_kernels_are_shared_by_what_lies_alike() -> None:
 def sorted_places(made: Entry) -> list[Any]:
     places = [launch.buffers[-1] for launch in made.launches if launch.buffers[-1].region == "output"]
     return sorted(places, key=lambda ref: ref.offset.fixed)
+
+
+def test_what_costs_nothing_is_computed_where_it_lies() -> None:
+    """A row of ones in front of a sequence, as of a class token: not read, and the sequence is not copied."""
+    x = L.Input((6, 8))
+    y = L.Dense(16)(x)
+    z = L.Lambda(lambda t: K.concatenate([K.ones_like(t[:, :1]), t], axis=1))(y)
+    model = keras.Model(x, L.Dense(3)(z))
+    made = entry(graphs.trace(model, "predict").graph, targets.named("x86-64-v3"))
+    ops = [{m.op.name for m in launch.group.body.nodes.values()} for launch in made.launches if launch.group]
+    assert sum("broadcast_to" in names for names in ops) == 1 and not any("concatenate" in o for o in ops)
+    rows = np.random.default_rng(0).normal(size=(5, 6, 8)).astype("float32")
+    kernel, bias, *rest = model.get_weights()
+    hidden = np.concatenate([np.ones((5, 1, 16), "float32"), rows @ kernel + bias], 1)
+    np.testing.assert_allclose(
+        model.predict(rows, verbose=0), hidden @ rest[0] + rest[1], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_vectors_are_not_given_up() -> None:
