@@ -5,13 +5,14 @@ Dense layers, convolutions and all their gradients are instances, which differ o
 dims, counted in row-major order; the columns are one dim of the output, which has shape `m + (J,)`. A may
 depend on the first dims of j: these are *groups* of columns, each with an A of its own, wherever their
 coordinate stands in the operands (grouped convolutions; depthwise ones, whose groups are single columns).
-Where each of many samples has its own A and B (attention), their dims g come first in both operands and in
-the output, `g + m + (J,)`. Whoever generates code, for whatever target, reads this and nothing else.
+Where each of many samples has its own A and B (attention), their dims g come first in the output,
+`g + m + (J,)`, and stand anywhere in the operands. Whoever generates code, for whatever target, reads this
+and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -58,7 +59,7 @@ class PanelLayout:
 class Affine:
     """One coordinate in an operand: `(sum of coefficient * index variable + offset) / divisor`.
 
-    terms: (variable, coefficient) pairs; variables number the dims of `m + k + j` from 0.
+    terms: (variable, coefficient) pairs; variables number the dims of `m + k + j + g` from 0.
     Where the division leaves a remainder, or the result is outside the operand, the element is zero.
     """
 
@@ -94,11 +95,11 @@ class Access:
 
 @dataclass(frozen=True, repr=False)
 class Contraction:
-    """A contraction, see the module. `a` uses only variables of m, k and groups, the last of these in
-    coordinates without a guard; `b` only those of k and j. The accesses are to one sample of g. outside: what
-    A is where a coordinate is outside of it. Where A is of uint8, elements are words: four bytes of A's last
-    dim, and B's, of int32, hold four signed bytes each; a product of words is the sum of the four products
-    of their bytes."""
+    """A contraction, see the module. `a` uses only variables of m, k, g and groups, those of groups and g in
+    coordinates without a guard; `b` only those of k, j and g. outside: what A is where a coordinate is outside
+    of it. Where A is of uint8, elements are words: four bytes of A's last dim, and B's, of int32, hold four
+    signed bytes each; a product of words is the sum of the four products of their bytes. merged: the dims of
+    the rows in the output, in place of g + m, where it has fewer."""
 
     m: tuple[Dim, ...]
     k: tuple[Dim, ...]
@@ -107,16 +108,17 @@ class Contraction:
     b: Access
     g: tuple[Dim, ...] = ()
     outside: int = 0
+    merged: tuple[Dim, ...] = ()
 
     @property
     def rows(self) -> tuple[Dim, ...]:
         """The dims of the output before the columns."""
-        return self.g + self.m
+        return self.merged or self.g + self.m
 
     @property
     def shape(self) -> tuple[Dim, ...]:
         """The shape of the output."""
-        return self.g + self.m + self.columns
+        return self.rows + self.columns
 
     @property
     def columns(self) -> tuple[Dim, ...]:
@@ -126,25 +128,42 @@ class Contraction:
     @property
     def groups(self) -> tuple[Dim, ...]:
         """The first dims of j, up to the last one that A depends on."""
-        first = len(self.m) + len(self.k)
-        used = [v - first for affine in self.a.index for v, _ in affine.terms if v >= first]
+        columns = range(len(self.m) + len(self.k), self._first_sample)
+        used = [columns.index(v) for affine in self.a.index for v, _ in affine.terms if v in columns]
         return self.j[: max(used, default=-1) + 1]
 
     @property
     def of_group(self) -> Contraction:
         """The contraction of the first group. Those of the others read A and B `group_steps` from there."""
         first, count = len(self.m) + len(self.k), len(self.groups)
-        kept = range(first + count, first + len(self.j))
-        numbers = dict(zip((*range(first), *kept), range(first + len(kept))))
-        a, b = (replace(x, index=tuple(i.over(numbers) for i in x.index)) for x in (self.a, self.b))
-        return replace(self, j=self.j[count:], a=a, b=b)
+        return replace(self._with((*range(first), *range(first + count, self._end))), j=self.j[count:])
 
     def group_steps(self, access: Access) -> tuple[Affine, ...]:
         """How far the coordinates of an operand are from those of the first group, by variables that number
         the dims of `groups` from 0."""
         first = len(self.m) + len(self.k)
-        numbers = {first + i: i for i in range(len(self.groups))}
-        return tuple(replace(x.over(numbers), offset=0) for x in access.index)
+        return _steps(access, range(first, first + len(self.groups)))
+
+    def cut(self, number: int, sizes: Sequence[Dim]) -> Contraction:
+        """The same contraction where one variable has become several, of these sizes, which count up to as
+        much in row-major order. All but the first are ints."""
+        steps = [prod(static(sizes[i + 1 :])) for i in range(len(sizes))]
+        more, dims, first = len(sizes) - 1, [], 0
+        for part in (self.m, self.k, self.j, self.g):
+            at = number - first
+            first += len(part)
+            dims.append((*part[:at], *sizes, *part[at + 1 :]) if 0 <= at < len(part) else part)
+
+        def over(affine: Affine) -> Affine:
+            terms: list[tuple[int, int]] = []
+            for v, c in affine.terms:
+                parts = [(v + i, c * step) for i, step in enumerate(steps)]
+                terms += parts if v == number else [(v + more if v > number else v, c)]
+            return replace(affine, terms=tuple(terms))
+
+        a, b = (replace(x, index=tuple(map(over, x.index))) for x in (self.a, self.b))
+        m, k, j, g = dims
+        return replace(self, m=m, k=k, j=j, g=g, a=a, b=b, merged=self.rows)
 
     @property
     def by_sample(self) -> bool:
@@ -152,27 +171,46 @@ class Contraction:
         first, *rest = (*self.rows, *self.k, *self.j)
         if not isinstance(first, Batch) or any(isinstance(size, Batch) for size in rest):
             return False
-        if self.g:
-            return True
-        at, *others = self.a.index
-        own = at == variable(0) and not self.a.guarded[0]
-        return own and all(v != 0 for affine in others for v, _ in affine.terms)
+        number, operands = (self._first_sample, (self.a, self.b)) if self.g else (0, (self.a,))
+        sizes = (*self.m, *self.k, *self.j, *self.g)
+        return all(_is_led_by(access, number, sizes) for access in operands)
 
     @property
     def one(self) -> Contraction:
-        """The contraction of one sample of g."""
-        return replace(self, g=())
+        """The contraction of the first sample of g. Those of the others read A and B `sample_steps` from
+        there."""
+        return replace(self._with(range(self._first_sample)), g=())
+
+    def sample_steps(self, access: Access) -> tuple[Affine, ...]:
+        """How far the coordinates of an operand are from those of the first sample, by variables that number
+        the dims of g from 0."""
+        return _steps(access, range(self._first_sample, self._end))
+
+    @property
+    def _first_sample(self) -> int:
+        """The number of the first variable of g."""
+        return len(self.m) + len(self.k) + len(self.j)
+
+    @property
+    def _end(self) -> int:
+        return self._first_sample + len(self.g)
+
+    def _with(self, kept: Sequence[int]) -> Contraction:
+        """The maps with these variables alone, which get numbers from 0 in this order; the others are 0."""
+        numbers = {v: i for i, v in enumerate(kept)}
+        a, b = (replace(x, index=tuple(i.over(numbers) for i in x.index)) for x in (self.a, self.b))
+        return replace(self, a=a, b=b)
 
     @property
     def of_b(self) -> Contraction:
         """The same contraction without what packing B does not depend on: the number of rows, how A is
         read."""
-        return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()), outside=0)
+        return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()), outside=0, merged=())
 
     def bind(self, n: int) -> Contraction:
         """The contraction for a batch of n samples, where all dims are ints."""
-        g, m, k, j = (bind(dims, n) for dims in (self.g, self.m, self.k, self.j))
-        return replace(self, g=g, m=m, k=k, j=j)
+        g, m, k, j, merged = (bind(dims, n) for dims in (self.g, self.m, self.k, self.j, self.merged))
+        return replace(self, g=g, m=m, k=k, j=j, merged=merged)
 
     @property
     def in_halves(self) -> Contraction | None:
@@ -193,8 +231,8 @@ class Contraction:
         return len(self.m) + (batch[0] if batch else len(self.k) - 1)
 
     def halved_axis(self, access: Access) -> int | None:
-        """The dim of an operand, of one sample of g, whose coordinate is the one of words; None where there
-        is none, or more than that is in it."""
+        """The dim of an operand whose coordinate is the one of words; None where there is none, or more than
+        that is in it."""
         found = [i for i, x in enumerate(access.index) if any(v == self._halved for v, _ in x.terms)]
         if len(found) != 1 or access.index[found[0]] != variable(self._halved) or access.guarded[found[0]]:
             return None
@@ -210,9 +248,11 @@ class Contraction:
         with a question mark is guarded."""
         dims = {"g": self.g, "m": self.m, "k": self.k, "j": self.j}
         sizes = [f"{name}={list(sizes)}" for name, sizes in dims.items() if sizes or name != "g"]
-        names = [f"{name}{i}" for name in "mkj" for i in range(len(dims[name]))]
+        names = [f"{name}{i}" for name in "mkjg" for i in range(len(dims[name]))]
         if self.outside:
             sizes.append(f"outside={self.outside}")
+        if self.merged:
+            sizes.append(f"rows={list(self.merged)}")
         return f"[{' '.join(sizes)} a={_access_text(self.a, names)} b={_access_text(self.b, names)}]"
 
 
@@ -240,13 +280,31 @@ def halved(size: Any) -> Any:
     return Pairs(size.multiple) if size.multiple % 2 else Batch(size.multiple // 2)
 
 
+def _steps(access: Access, variables: range) -> tuple[Affine, ...]:
+    """What some variables, which get numbers from 0, add to the coordinates of an operand."""
+    numbers = {v: i for i, v in enumerate(variables)}
+    return tuple(replace(x.over(numbers), offset=0) for x in access.index)
+
+
+def _is_led_by(access: Access, number: int, sizes: Sequence[Dim]) -> bool:
+    """Whether a variable, perhaps with others that count up to its next value, is the first coordinate of an
+    operand, and in no other."""
+    at, *others = access.index
+    if not at.terms or at.terms[0][0] != number or at.offset or at.divisor != 1 or access.guarded[0]:
+        return False
+    step, rest = at.terms[0][1], at.terms[1:]
+    last = sum(c * (static((sizes[v],))[0] - 1) for v, c in rest)
+    own = last + 1 == step and all(c > 0 for _, c in rest)
+    return own and all(v != number for affine in others for v, _ in affine.terms)
+
+
 def variable(number: int, coefficient: int = 1) -> Affine:
     """The coordinate that is an index variable itself."""
     return Affine(((number, coefficient),))
 
 
 def gather(
-    access: Access, array: np.ndarray, sizes: tuple[int, ...], variables: range, outside: int = 0
+    access: Access, array: np.ndarray, sizes: tuple[int, ...], variables: Sequence[int], outside: int = 0
 ) -> np.ndarray:
     """The operand as a dense array over the index variables in `variables` (with `sizes`); `outside` where it
     has no element."""
@@ -270,11 +328,15 @@ def gather(
 def reference(spec: Contraction, *operands: np.ndarray) -> np.ndarray:
     """The meaning of a contraction without the batch (see `Contraction.bind`), by gathering both operands in
     full (memory: M*K + K*J)."""
-    if spec.g:
-        parts = [x.reshape(-1, *x.shape[len(spec.g) :]) for x in operands]
-        made = [reference(spec.one, *sample) for sample in zip(*parts)]
-        return np.array(made, operands[0].dtype).reshape(static(spec.shape))
     k, j, rows = static(spec.k), static(spec.j), len(spec.m)
+    if spec.g:
+        g, m = static(spec.g), static(spec.m)
+        ends = np.cumsum([0, rows, len(k), len(j), len(g)])
+        of_m, of_k, of_j, of_g = (range(*ends[i : i + 2]) for i in range(4))
+        left = gather(spec.a, operands[spec.a.operand], g + m + k, (*of_g, *of_m, *of_k))
+        right = gather(spec.b, operands[spec.b.operand], g + k + j, (*of_g, *of_k, *of_j))
+        made = np.matmul(left.reshape(-1, prod(m), prod(k)), right.reshape(-1, prod(k), prod(j)))
+        return made.reshape(static(spec.shape))
     b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, rows + len(k + j)))
     return product(spec, operands[spec.a.operand], b.reshape(prod(k), prod(j)))
 
@@ -325,4 +387,8 @@ def batch_matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: b
     if min(a.rank, b.rank) < 3 or g != b.shape[:-2]:
         raise ValueError(f"batch_matmul: expected matrices for the same samples. Received: {a}, {b}")
     one = matmul(a.with_shape(a.shape[-2:]), b.with_shape(b.shape[-2:]), transpose_a, transpose_b)
-    return replace(one, g=g)
+    samples, inside = tuple(map(variable, range(3, 3 + len(g)))), (False,) * len(g)
+    of_a, of_b = (
+        Access(x.operand, (*samples, *x.index), (*inside, *x.guarded)) for x in (one.a, one.b)
+    )
+    return replace(one, a=of_a, b=of_b, g=g)

@@ -142,3 +142,34 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
                 raise ValueError("shapes do not broadcast: " + ", ".join(format_shape(s) for s in shapes))
             out[axis] = dim
     return tuple(out)
+
+
+def matched(shape: Sequence[Dim], other: Sequence[Dim]) -> list[tuple[slice, slice]]:
+    """The axes of two shapes of as many elements that run over the same of them, in the smallest groups of
+    neighbours: (axes of the one, axes of the other)."""
+    pairs = []
+    i = j = 0
+    while i < len(shape) or j < len(other):
+        i0, j0 = i, j
+        left: Dim = 1
+        right: Dim = 1
+        if i < len(shape):
+            left, i = shape[i], i + 1
+        if j < len(other):
+            right, j = other[j], j + 1
+        while left != right:
+            if j == len(other) or (i < len(shape) and _smaller(left, right)):
+                left, i = numel([left, shape[i]]), i + 1
+            else:
+                right, j = numel([right, other[j]]), j + 1
+        pairs.append((slice(i0, i), slice(j0, j)))
+    return pairs
+
+
+def _smaller(a: Dim, b: Dim) -> bool:
+    """Whether `a` is the smaller of two products of dims. One with the batch is larger than one without."""
+    if isinstance(a, Batch) != isinstance(b, Batch):
+        return not isinstance(a, Batch)
+    size_a = a.multiple if isinstance(a, Batch) else a
+    size_b = b.multiple if isinstance(b, Batch) else b
+    return size_a < size_b

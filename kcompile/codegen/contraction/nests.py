@@ -41,7 +41,7 @@ from kcompile.codegen.contraction.plan import Plan, group_is_column, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
 from kcompile.codegen.contraction.words import of_words
 from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of, row_items
-from kcompile.codegen.groups.operands import Epilogue, Source
+from kcompile.codegen.groups.operands import Epilogue, Source, of_sample
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent, unflatten
@@ -142,11 +142,11 @@ def _for_each_sample(
     note: str,
 ) -> Kernel:
     """A product for each sample: threads share the samples."""
-    number, dims, samples = Var("sample"), len(spec.g), numel(spec.g)
+    number, samples = Var("sample"), numel(spec.g)
     if isinstance(numel(spec.m + spec.k + spec.j), Batch):
         raise ValueError(f"the batch must be among the samples. Received: {spec}")
-    whole = phases(spec.one, a.shape[dims:])[0]
-    plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, out.target, None)
+    one, a, b = of_sample(spec, a, b, number)
+    plan = make_plan(phases(one, a.shape)[0], a, b, epilogue, out.target, None)
     items = iterations_of(plan)
     with out.block() as body:
         _rectangle(_Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))

@@ -31,7 +31,6 @@ def of_words(
 def _words(spec: Contraction, access: Access, source: Source, out: Builder) -> Source:
     axis = spec.halved_axis(access)
     assert axis is not None
-    axis += len(spec.g)
     size = source.shape[axis]
     half = halved(size)
 

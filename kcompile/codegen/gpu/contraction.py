@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.teams import Team, TeamBuilder
-from kcompile.codegen.groups.operands import Epilogue, Source
+from kcompile.codegen.groups.operands import Epilogue, Source, of_sample
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Kernel, Size, size_of
@@ -70,9 +70,9 @@ def lower_contraction(
             raise ValueError(f"{note or name}: the batch must be among the samples. Received: {spec}")
         each = wide * -(-rows // (cost.SIDE * tile.rows))
         grid, block = Grid(size_of(numel(spec.g)), 1, each, cost.SIDE * cost.SIDE), BLOCK % each
-        a, b = (x.sample(BLOCK // each, len(spec.g)) for x in (a, b))
         first = BLOCK // each * rows
-    code = _Code(spec.one, a, b, epilogue, tile, Builder(target, 1), first)
+        spec, a, b = of_sample(spec, a, b, BLOCK // each)
+    code = _Code(spec, a, b, epilogue, tile, Builder(target, 1), first)
     with code.b.block() as body:
         code.run(block // wide, block % wide)
     function = device_function(name, parameters, grid, body, note)

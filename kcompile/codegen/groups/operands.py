@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen.loops import ZERO, Buffer, Expr
-from kcompile.codegen.loops.indexing import extent, unflatten
-from kcompile.ir.types import Dim, numel
+from kcompile.codegen.loops.indexing import unflatten
+from kcompile.ir.contraction import Contraction
+from kcompile.ir.types import Dim
 
 EpilogueValues = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
 
@@ -30,15 +31,6 @@ class Source:
     shape: tuple[Dim, ...]
     start: Expr = ZERO
     dtype: str = "float32"
-
-    def sample(self, number: Expr, dims: int) -> Source:
-        """One sample of an operand whose first `dims` dims are those of samples."""
-        shape, samples = self.shape[dims:], self.shape[:dims]
-
-        def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
-            return self.at((*unflatten(number, samples), *index), mask)
-
-        return Source(at, self.buffer, shape, number * extent(numel(shape)), self.dtype)
 
     def moved(self, steps: Sequence[Expr]) -> Source:
         """The operand as if element 0 of each dim were this many elements further on. The dims before one
@@ -68,3 +60,13 @@ class Epilogue:
     outputs: tuple[Buffer, ...]
     values: EpilogueValues
     light: bool
+
+
+def of_sample(spec: Contraction, a: Source, b: Source, number: Expr) -> tuple[Contraction, Source, Source]:
+    """The contraction of one sample of g, whose flat number is given, and its operands."""
+    at = dict(enumerate(unflatten(number, spec.g)))
+    first, second = (
+        x.moved([step.at(at, ZERO) for step in spec.sample_steps(access)])
+        for x, access in ((a, spec.a), (b, spec.b))
+    )
+    return spec.one, first, second

@@ -16,7 +16,7 @@ from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, indexing, math
 from kcompile.codegen.loops.indexing import Index as Index
 from kcompile.codegen.targets import Target
 from kcompile.ir.ops.halves import bits_of
-from kcompile.ir.types import Batch, Dim, numel
+from kcompile.ir.types import Dim, matched
 
 
 class Builder:
@@ -160,25 +160,11 @@ class Builder:
         """An index into `shape` as one into `other`, which has as many elements. Axes that agree keep their
         index; the others are flattened in the smallest groups of equal size."""
         out: list[Expr] = []
-        i = j = 0
-        while i < len(shape) or j < len(other):
-            i0, j0 = i, j
-            left: Dim = 1
-            right: Dim = 1
-            if i < len(shape):
-                left, i = shape[i], i + 1
-            if j < len(other):
-                right, j = other[j], j + 1
-            while left != right:
-                if j == len(other) or (i < len(shape) and _smaller(left, right)):
-                    left, i = numel([left, shape[i]]), i + 1
-                else:
-                    right, j = numel([right, other[j]]), j + 1
-            if (i - i0, j - j0) == (1, 1):
-                out.append(index[i0])
+        for here, there in matched(shape, other):
+            if here.stop - here.start == there.stop - there.start == 1:
+                out.append(index[here.start])
             else:
-                flat = self.flatten(index[i0:i], shape[i0:i])
-                out.extend(self.unflatten(flat, other[j0:j]))
+                out.extend(self.unflatten(self.flatten(index[here], shape[here]), other[there]))
         return tuple(out)
 
     def narrow(self, index: Sequence[Expr], shape: Sequence[Dim]) -> Index:
@@ -356,12 +342,3 @@ class Builder:
     def random_normal(self, seed: Expr, stream: int, step: Expr, element: Expr) -> Expr:
         counter = loops.cast(element, "uint32")
         return maths.normal(*maths.threefry(seed, loops.const(stream, "uint32"), counter, step))
-
-
-def _smaller(a: Dim, b: Dim) -> bool:
-    """Whether `a` is the smaller of two products of dims. One with the batch is larger than one without."""
-    if isinstance(a, Batch) != isinstance(b, Batch):
-        return not isinstance(a, Batch)
-    size_a = a.multiple if isinstance(a, Batch) else a
-    size_b = b.multiple if isinstance(b, Batch) else b
-    return size_a < size_b

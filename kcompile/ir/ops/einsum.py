@@ -127,6 +127,9 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
         (x, names), (y, others) = parts[first], parts[second]
         parts = [part for i, part in enumerate(parts) if i not in (first, second)]
         kept = {name for _, term in parts for name in term} | set(output)
+        ordered = [name for name in output if (name in names) != (name in others)]
+        if ordered and ordered[0] in others and ordered[-1] in names:  # rows are those of the result
+            x, names, y, others = y, others, x, names
         parts.append(_product(x, names, y, others, kept))
     ((x, names),) = parts
     x, names = _without(x, names, [name for name in names if name not in output])

@@ -13,6 +13,7 @@ from typing import Any
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.scan_build import build
+from kcompile.ir.passes.absorb_layouts import absorb_layouts
 from kcompile.ir.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor
 
@@ -47,9 +48,10 @@ def choose_algorithms(
             return None
         assert node.op.contraction is not None
         spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)
-        slot, operands = spec.b.operand, list(inputs)
+        spec, operands = absorb_layouts(new, spec, inputs)
+        slot = spec.b.operand
         constant, dtype = node.inputs[slot].node in unchanging, new.type(inputs[slot]).dtype
-        whole = [_before_rounding(new, v, near) for v in inputs]
+        whole = [_before_rounding(new, v, near) for v in operands]
         words: dict[str, Any] = {}
         maps = halves(spec, constant) if None not in whole else None
         if maps is not None:
@@ -59,7 +61,7 @@ def choose_algorithms(
             packed = new.add("pack_panels", [operands[slot]], spec=spec.of_b, width=width, **words)
             operands[slot] = Value(packed.id)
         elif columns_last and node.inputs[slot].node in fixed:
-            operands[slot], spec = _columns_last(new, spec, inputs[slot])
+            operands[slot], spec = _columns_last(new, spec, operands[slot])
         return [Value(new.add("contract", operands, spec=spec, panels=width, **words).id)]
 
     return rebuild(graph, rule)

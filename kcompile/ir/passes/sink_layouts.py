@@ -13,7 +13,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.rewrite import rebuild
 from kcompile.ir.tensor import Tensor, emit
-from kcompile.ir.types import Batch, Shape
+from kcompile.ir.types import Batch, Shape, numel
 
 
 def sink_layouts(graph: Graph) -> Graph:
@@ -64,8 +64,16 @@ def _move(new: Graph, x: Tensor) -> tuple[Shape, tuple[int, ...]] | None:
         return ((), producer.attrs["axes"])
     if producer.op.view and x.rank and new.type(producer.inputs[0]).rank:
         before = new.type(producer.inputs[0]).shape
-        return (before, ()) if before[-1] == x.shape[-1] else None
+        return (before, ()) if _last_axes(before, x.shape) else None
     return None
+
+
+def _last_axes(before: Shape, shape: Shape) -> int:
+    """How many last axes of a shape are the last one of another, which is reshaped to it; 0 where none are."""
+    for count in range(1, len(shape) + 1):
+        if numel(shape[-count:]) == before[-1]:
+            return count
+    return 0
 
 
 def _under_transpose(new: Graph, x: Tensor, node: Node, inverse: list[int]) -> Tensor | None:
@@ -85,6 +93,8 @@ def _under_reshape(new: Graph, x: Tensor, node: Node, before: Shape) -> Tensor |
         return Tensor(new, new.nodes[x.value.node].inputs[0])
     if x.rank == 0:
         return x
-    if all(d == 1 for d in x.shape[:-1]):
-        return ops.reshape(x, x.shape[-1:])
+    count = _last_axes(before, node.types[0].shape)
+    lead, own = x.shape[:-count], x.shape[-count:]
+    if all(d == 1 for d in lead) and (own == node.types[0].shape[-count:] or (1,) == own):
+        return ops.reshape(x, own[:1] if count == 1 else (numel(own),))
     return None
