@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -270,10 +270,19 @@ def _kernel_time(
     return KernelTime(label, tuple(layers), times, seconds, flops, bytes, limits.floor(flops, bytes))
 
 
+def _nodes(group: Node) -> Iterator[Node]:
+    """What a group computes, those of the groups in it too."""
+    for m in group.body.live():
+        if m.regions:
+            yield from _nodes(m)
+        elif not (m.op.view and any(x.regions for x in group.body.nodes.values())):
+            yield m
+
+
 def _flops(group: Node, n: int) -> int:
     """Of the direct algorithm: two for each multiply-add."""
-    nodes = [m for m in group.body.nodes.values() if m.op.kind == "contraction"]
-    return sum(2 * math.prod(bind(m.attrs["spec"].sizes, n)) for m in nodes)
+    nodes = [m for m in _nodes(group) if m.op.kind == "contraction"]
+    return sum(2 * math.prod(bind((*s.g, *s.sizes), n)) for s in (m.attrs["spec"] for m in nodes))
 
 
 def _bytes(group: Node, n: int) -> int:
@@ -290,9 +299,9 @@ def _bytes(group: Node, n: int) -> int:
 
 def _label(group: Node) -> str:
     """The operations of a kernel; contractions with the sizes of their loops."""
-    nodes = [m for m in group.body.nodes.values() if m.op.kind != "source"]
+    nodes = [m for m in _nodes(group) if m.op.kind != "source"]
     names = [
-        f"{m.op.name} " + "x".join(map(str, m.attrs["spec"].sizes))
+        f"{m.op.name} " + "x".join(map(str, (*m.attrs["spec"].g, *m.attrs["spec"].sizes)))
         if m.op.kind == "contraction"
         else m.op.name
         for m in nodes

@@ -73,6 +73,8 @@ def _is_rowwise_node(m: Node, operands: Sequence[TensorType]) -> bool:
 
 def _goes_by_rows(m: Node, operands: Sequence[TensorType]) -> bool:
     """Whether a row of the result depends on the same rows of the operands that have the batch."""
+    if m.regions:
+        return is_rowwise(m)
     if m.op.contraction is not None:
         return m.op.contraction(*operands, **m.attrs).by_sample
     if m.op.numbered is not None:

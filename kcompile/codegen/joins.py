@@ -205,6 +205,8 @@ class _Finder:
         """Whether the kernel of a group, or those of a scan, can store a result in a window."""
         if group.op.loop:
             return self.can_step(group, value, window)
+        if _is_chain(group):
+            return False
         anchor = _anchor(group)
         if anchor is not None:
             columns = numel(anchor.attrs["spec"].j)
@@ -226,7 +228,7 @@ class _Finder:
 
     def can_read(self, group: Node, slot: int, window: Window) -> bool:
         """Whether the kernel of a group can read an operand that lies in a window."""
-        if group.op.loop:
+        if group.op.loop or _is_chain(group):
             return False
         anchor = _anchor(group)
         if anchor is not None:
@@ -265,6 +267,11 @@ def _inside(outer: Part, operand: Operand) -> Part | None:
 
 def _anchor(group: Node) -> Node | None:
     return next((m for m in group.body.nodes.values() if m.op.kind == "contraction"), None)
+
+
+def _is_chain(group: Node) -> bool:
+    """Whether it is a group of groups, whose operands they see under other shapes."""
+    return any(m.regions for m in group.body.nodes.values())
 
 
 def _feeds_contraction(group: Node, slot: int, anchor: Node, window: Window) -> bool:

@@ -77,7 +77,7 @@ def signature(body: Graph) -> object:
     they are from. (`ir.digest.fingerprint` tells the same apart, and takes ten times as long.)"""
     return (
         tuple(
-            (m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types, m.regions)
+            (m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types, tuple(map(signature, m.regions)))
             for m in body.nodes.values()
         ),
         tuple(body.outputs.values()),

@@ -96,10 +96,10 @@ class Access:
 @dataclass(frozen=True, repr=False)
 class Contraction:
     """A contraction, see the module. `a` uses only variables of m, k, g and groups, those of groups and g in
-    coordinates without a guard; `b` only those of k, j and g. outside: what A is where a coordinate is outside
-    of it. Where A is of uint8, elements are words: four bytes of A's last dim, and B's, of int32, hold four
-    signed bytes each; a product of words is the sum of the four products of their bytes. merged: the dims of
-    the rows in the output, in place of g + m, where it has fewer."""
+    coordinates without a guard; `b` only those of k, j and g. outside: what A is where a coordinate is
+    outside of it. Where A is of uint8, elements are words: four bytes of A's last dim, and B's, of int32,
+    hold four signed bytes each; a product of words is the sum of the four products of their bytes. merged:
+    the dims of the rows in the output, in place of g + m, where it has fewer."""
 
     m: tuple[Dim, ...]
     k: tuple[Dim, ...]
@@ -335,7 +335,7 @@ def reference(spec: Contraction, *operands: np.ndarray) -> np.ndarray:
         of_m, of_k, of_j, of_g = (range(*ends[i : i + 2]) for i in range(4))
         left = gather(spec.a, operands[spec.a.operand], g + m + k, (*of_g, *of_m, *of_k))
         right = gather(spec.b, operands[spec.b.operand], g + k + j, (*of_g, *of_k, *of_j))
-        made = np.matmul(left.reshape(-1, prod(m), prod(k)), right.reshape(-1, prod(k), prod(j)))
+        made: np.ndarray = np.matmul(left.reshape(-1, prod(m), prod(k)), right.reshape(-1, prod(k), prod(j)))
         return made.reshape(static(spec.shape))
     b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, rows + len(k + j)))
     return product(spec, operands[spec.a.operand], b.reshape(prod(k), prod(j)))
@@ -388,7 +388,5 @@ def batch_matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: b
         raise ValueError(f"batch_matmul: expected matrices for the same samples. Received: {a}, {b}")
     one = matmul(a.with_shape(a.shape[-2:]), b.with_shape(b.shape[-2:]), transpose_a, transpose_b)
     samples, inside = tuple(map(variable, range(3, 3 + len(g)))), (False,) * len(g)
-    of_a, of_b = (
-        Access(x.operand, (*samples, *x.index), (*inside, *x.guarded)) for x in (one.a, one.b)
-    )
+    of_a, of_b = (Access(x.operand, (*samples, *x.index), (*inside, *x.guarded)) for x in (one.a, one.b))
     return replace(one, a=of_a, b=of_b, g=g)

@@ -1,4 +1,4 @@
-"""The code of ten models, as digests: `python tests/codegen/replay.py` writes `replay.json` anew.
+"""The code of eleven models, as digests: `python tests/codegen/replay.py` writes `replay.json` anew.
 
 A change that should keep the code keeps every digest. One that should not says so: it comes with new
 digests, and its message names the models whose code differs and why. `python tests/codegen/replay.py
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kcompile import keras
+from kcompile import keras, keras3
 from kcompile.codegen import show, targets
 from kcompile.compiler import compile_graph
 from kcompile.ir.graph import Graph
@@ -59,6 +59,12 @@ def functions() -> Any:
     x = L.Input((20,))
     y = L.Lambda(lambda t: K.exp(-K.square(t - K.mean(t, axis=-1, keepdims=True))))(x)
     return keras.Model(x, L.Dense(2)(L.Lambda(lambda t: K.concatenate([t, K.cumsum(t, axis=1)]))(y)))
+
+
+def attention() -> Any:
+    x = keras3.Input((24, 20))
+    y = keras3.layers.MultiHeadAttention(3, 10)(x, x, use_causal_mask=True)
+    return keras3.Model(x, keras3.layers.LayerNormalization()(x + y))
 
 
 MODELS: dict[str, tuple[Callable[[], Any], str, Any]] = {
@@ -116,6 +122,7 @@ MODELS: dict[str, tuple[Callable[[], Any], str, Any]] = {
     ),
     "branches": (branches, "sgd", ["categorical_crossentropy", "mse"]),
     "functions": (functions, "sgd", "mse"),
+    "attention": (attention, "adam", "mse"),
 }
 
 

@@ -196,6 +196,16 @@ def fuse() -> Graph:
     return step_of("choose_algorithms")(graph)[0]
 
 
+def chain_rows() -> Graph:
+    """Attention with the heads inside."""
+    graph = Graph("attention")
+    q, k, v = (tensor(graph, name, N, 6, 2, 4) for name in ("q", "k", "v"))
+    with graph.source(Source("attention")):
+        weights = ops.softmax(ops.einsum("nthd,nshd->nhts", q, k) * 0.5)
+        graph.outputs["y"] = ops.einsum("nhts,nshd->nhtd", weights, v).value
+    return step_of("fuse")(step_of("choose_algorithms")(graph)[0])[0]
+
+
 EXAMPLES: dict[str, Callable[[], Graph]] = {
     f.__name__: f
     for f in (
@@ -212,6 +222,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         choose_algorithms,
         stage,
         fuse,
+        chain_rows,
     )
 }
 

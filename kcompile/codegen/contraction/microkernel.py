@@ -296,7 +296,7 @@ def write(context: BlockContext, value: Expr, row: Expr, column: Expr, mask: Exp
     out, epilogue = context.out, context.epilogue
     row, column = out.let(context.output_row(row), "o"), context.first_column + column
     width = context.width or context.columns.total
-    index = loops.ramp(row * width + column, value.lanes)
+    index = loops.ramp(row * width + column - epilogue.start, value.lanes)
     values = epilogue.values(value, row, loops.ramp(column, value.lanes), mask)
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")

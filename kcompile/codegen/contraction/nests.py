@@ -85,7 +85,7 @@ def lower_contraction(
         if not by_group:
             plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
             items = iterations_of(plans[0])
-            _interleaved([_Code(plan, out) for plan in plans], items)
+            _interleaved([Code(plan, out) for plan in plans], items)
         else:
             with out.loop("group", 0, extent(numel(spec.groups))) as number:
                 plans = _group_by_group(spec, a, b, epilogue, out, number)
@@ -110,11 +110,11 @@ def _group_by_group(
     plans = [make_plan(phase, a, b, epilogue, out.target, None) for phase in phases(one, a.shape)]
     first = number * multiple(numel(one.j))
     width = multiple(numel(spec.j))
-    _interleaved([_Code(plan, out, ZERO, first, width) for plan in plans], iterations_of(plans[0]))
+    _interleaved([Code(plan, out, ZERO, first, width) for plan in plans], iterations_of(plans[0]))
     return plans
 
 
-def _interleaved(codes: Sequence[_Code], items: Dim) -> None:
+def _interleaved(codes: Sequence[Code], items: Dim) -> None:
     """The iterations of the first plan from `begin` to `end`, and the same share of the others'.
     Phases write to lines between each other's: a block of the output is finished while in L2."""
     begin, end = Var("begin"), Var("end")
@@ -149,7 +149,7 @@ def _for_each_sample(
     plan = make_plan(phases(one, a.shape)[0], a, b, epilogue, out.target, None)
     items = iterations_of(plan)
     with out.block() as body:
-        _rectangle(_Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))
+        _rectangle(Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))
     run = loops.loop(number, 0, extent(samples), body, kind="parallel")
     work = cycles_of_iteration([plan]).fixed * multiple(items)
     return Kernel(Function(name, parameters, (run,), note), size_of(samples), Size(work))
@@ -159,7 +159,7 @@ def _for_each_sample(
 
 
 @dataclass(frozen=True)
-class _Code:
+class Code:
     """A plan, where its statements go, and the flat row and the column of the output where its own begin.
     width: columns of the output, None where these are all."""
 
@@ -170,7 +170,7 @@ class _Code:
     width: int | None = None
 
 
-def _rectangle(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
+def _rectangle(code: Code, iterations: Dim, low: Expr, high: Expr) -> None:
     """The iterations from `low` to `high` of `iterations`, as one rectangle of rows and columns. Threads
     share the rows when there are many, else the columns. A tile of rows, or a part of the columns, belongs
     to the thread that has its first iteration."""
@@ -200,7 +200,7 @@ def _rectangle(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
     _row_range(code, low, high, first, last)
 
 
-def _row_range(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
+def _row_range(code: Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
     """The items low .. high, in the columns of the vectors first .. last. Of `FlatRows` both ends are rounded
     up to the main tile."""
     plan, columns, out = code.plan, code.plan.columns, code.out
@@ -221,9 +221,16 @@ def _row_range(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> N
             _column_block(code, low, high, vector, block_vectors)
 
 
-def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, block_vectors: Expr) -> None:
+def _column_block(code: Code, low: Expr, high: Expr, vector: Expr, block_vectors: Expr) -> None:
     """The items low .. high, in the columns of `block_vectors` vectors from `vector` on, whose part of B
     stays in the cache."""
+    copied_b = begin_columns(code, vector, block_vectors)
+    over_items(code, copied_b, low, high, vector, block_vectors)
+
+
+def begin_columns(code: Code, vector: Expr, block_vectors: Expr) -> Buffer | None:
+    """What the items of a block of columns have in common: memory for sums, and the copy of B, which is made
+    once where it is of all k. Gives the copy's buffer."""
     plan, out = code.plan, code.out
     if plan.sums is not None:
         out.alloc(plan.sums)
@@ -232,12 +239,20 @@ def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, block_vector
         out.alloc(copied_b)
         if plan.depth.single and not plan.by_depth:
             _pack_b(code, copied_b, vector, block_vectors, (), loops.const(0))
+    return copied_b
+
+
+def over_items(
+    code: Code, copied_b: Buffer | None, low: Expr, high: Expr, vector: Expr, block_vectors: Expr
+) -> None:
+    """The items low .. high, once their columns have begun."""
+    plan, out = code.plan, code.out
     with out.loop("u", low, high, plan.rows.block_items) as item:
         count = out.let(loops.binary("min", loops.binary("sub", high, item), plan.rows.block_items), "count")
         _block(code, vector, block_vectors, copied_b, item, count)
 
 
-def _b_buffer(code: _Code) -> Buffer | None:
+def _b_buffer(code: Code) -> Buffer | None:
     plan = code.plan
     if not plan.read_b.copied:
         return None
@@ -254,7 +269,7 @@ def _a_buffer(plan: Plan) -> Buffer | None:
 
 
 def _block(
-    code: _Code, vector: Expr, block_vectors: Expr, copied_b: Buffer | None, item: Expr, count: Expr
+    code: Code, vector: Expr, block_vectors: Expr, copied_b: Buffer | None, item: Expr, count: Expr
 ) -> None:
     """The items item .. item + count: copies of A, blocks of k, tiles, and the epilogue."""
     plan, out = code.plan, code.out
@@ -324,7 +339,7 @@ def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
 # ---------------------------------------------------------------- depth
 
 
-def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr], None]) -> None:
+def _over_blocks(code: Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr], None]) -> None:
     """Loops over the blocks of k. body: emits one, from (index of each stepped axis, start and length
     in the cut axis, whether the block is the first, the last)."""
     depth, out = code.plan.depth, code.out
@@ -379,7 +394,7 @@ def _depth_loops(plan: Plan, length: Expr) -> tuple[DepthLoop, ...]:
 # ---------------------------------------------------------------- tiles
 
 
-def _tiles(code: _Code, context: BlockContext, a_start: Expr, item: Expr, count: Expr) -> None:
+def _tiles(code: Code, context: BlockContext, a_start: Expr, item: Expr, count: Expr) -> None:
     rows = code.plan.rows
     if isinstance(rows, FlatRows):
         _flat_tiles(code, context, rows, a_start, item, count)
@@ -388,7 +403,7 @@ def _tiles(code: _Code, context: BlockContext, a_start: Expr, item: Expr, count:
 
 
 def _flat_tiles(
-    code: _Code, context: BlockContext, rows: FlatRows, a_start: Expr, item: Expr, count: Expr
+    code: Code, context: BlockContext, rows: FlatRows, a_start: Expr, item: Expr, count: Expr
 ) -> None:
     """Main tiles over the rows item .. item + count, then smaller ones for the rest."""
     plan = code.plan
@@ -439,7 +454,7 @@ def _unravel(out: Builder, flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]
 
 
 def _grid_tiles(
-    code: _Code, context: BlockContext, rows: GridRows, a_start: Expr, item: Expr, count: Expr
+    code: Code, context: BlockContext, rows: GridRows, a_start: Expr, item: Expr, count: Expr
 ) -> None:
     """For each kind of tile, loops over items, lines and the tiles along a line."""
     plan, out = code.plan, code.out
@@ -486,7 +501,7 @@ def _strip_range(strip: Strip, lines: Expr) -> tuple[Expr, Expr]:
     return loops.const(0), lines
 
 
-def _finish(code: _Code, context: BlockContext, item: Expr, count: Expr) -> None:
+def _finish(code: Code, context: BlockContext, item: Expr, count: Expr) -> None:
     """The epilogue over the sums in scratch."""
     plan, rows, out = code.plan, code.plan.rows, code.out
     masks = plan.target.masks
@@ -514,7 +529,7 @@ def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[S
     return out
 
 
-def _copy_rows(code: _Code, buffer: Buffer, item: Expr, count: Expr) -> None:
+def _copy_rows(code: Code, buffer: Buffer, item: Expr, count: Expr) -> None:
     """Copy A for each row (packed rows) or each item (packed boxes)."""
     plan, rows, out = code.plan, code.plan.rows, code.out
     m, k = len(plan.spec.m), [loops.const(0)] * len((*plan.spec.k, *plan.spec.j))
@@ -532,7 +547,7 @@ def _copy_rows(code: _Code, buffer: Buffer, item: Expr, count: Expr) -> None:
         copy_box(Copy(plan.a, buffer, out, plan.spec.outside), sides, q * plan.read_a.size)
 
 
-def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> None:
+def _copy_depth(code: Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> None:
     """Copy what all rows read of A in a block of k."""
     plan, depth = code.plan, code.plan.depth
     m = len(plan.spec.m)
@@ -546,7 +561,7 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
 
 
 def _pack_b(
-    code: _Code, buffer: Buffer, vector: Expr, block_vectors: Expr, outer: tuple[Expr, ...], start: Expr
+    code: Code, buffer: Buffer, vector: Expr, block_vectors: Expr, outer: tuple[Expr, ...], start: Expr
 ) -> None:
     """Pack the panels of B for a block of columns and a block of k, or all of k where there is one block."""
     plan, columns, out = code.plan, code.plan.columns, code.out

@@ -195,7 +195,11 @@ class PanelCopy:
 
 
 def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr) -> None:
-    """Pack the columns of `block_vectors` vectors from `vector` on in panels; zeros where B has none."""
+    """Pack the columns of `block_vectors` vectors from `vector` on in panels. Beyond B's columns a panel has
+    what no result depends on."""
+    if _transposed(copy, pack):
+        _pack_transposed(copy, pack, vector, block_vectors)
+        return
     write = _pack_vectors if _vectorised(copy, pack) else _pack_elements
     with copy.out.nest("k", [size for _, size, _ in pack.depth]) as ks:
         to: Expr = loops.const(0)
@@ -222,6 +226,23 @@ def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
     return not masked and copy.source.buffer is not None
 
 
+def _transposed(copy: Copy, pack: PanelCopy) -> bool:
+    """Whether neighbours in the last dim of k are neighbours in memory, and columns lie across."""
+    spec, last = pack.spec, len(pack.spec.m) + len(pack.spec.k) - 1
+    *others, inner = spec.b.index
+    (_, count, _) = pack.depth[-1]
+    return (
+        len(spec.j) == 1
+        and copy.source.buffer is not None
+        and not any(spec.b.guarded)
+        and all(x.divisor == 1 for x in spec.b.index)
+        and inner.terms == ((last, 1),)
+        and all(v != last for x in others for v, _ in x.terms)
+        and isinstance(count, loops.Const)
+        and count.value >= pack.columns.lanes > 1
+    )
+
+
 def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]) -> list[Expr]:
     """Coordinates (times the divisor) in B, for these values of k and j."""
     spec = pack.spec
@@ -242,6 +263,46 @@ def _pack_vectors(
                 mask = out.let(loops.binary("lt", column, columns.total), "m")
             value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
             out.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes), value)
+
+
+def _pack_transposed(copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr) -> None:
+    """Squares of columns and k are transposed in registers. The last square of k may overlap the one before,
+    and columns that B has not are its last one."""
+    out, columns, lanes = copy.out, pack.columns, pack.columns.lanes
+    *outer, (first, count, step) = pack.depth
+    with out.loop("w", 0, block_vectors) as w, out.nest("k", [size for _, size, _ in outer]) as ks:
+        to: Expr = w // columns.tile * pack.stride + w % columns.tile * lanes
+        for i, (_, _, stride) in zip(ks, outer):
+            to = to + i * stride
+        before = [start + i for i, (start, _, _) in zip(ks, outer)]
+        with out.loop("k", 0, count, lanes) as block:
+            k = out.let(loops.binary("min", block, count - lanes), "k")
+            along = loops.ramp(first + k, lanes)
+            square = []
+            for lane in range(lanes):
+                column: Expr = (vector + w) * lanes + lane
+                if columns.ragged:
+                    column = loops.binary("min", column, columns.total - 1)
+                place = _coordinates(pack, [*before, along], [column])
+                square.append(out.let(copy.source.at(tuple(place), None)))
+            for number, row in enumerate(transposed(out, square)):
+                out.store(copy.buffer, loops.ramp(to + (k + number) * step, lanes), row)
+
+
+def transposed(out: Builder, square: Sequence[Expr]) -> list[Expr]:
+    """As many vectors as they have lanes, a power of two, transposed: blocks of half the size change places,
+    then of a quarter, and so on (Eklundh's algorithm)."""
+    rows, size = list(square), len(square)
+    step = size // 2
+    while step:
+        low = [lane if not lane & step else size + lane - step for lane in range(size)]
+        high = [lane + step if not lane & step else size + lane for lane in range(size)]
+        for i in range(size):
+            if not i & step:
+                pair = rows[i], rows[i + step]
+                rows[i], rows[i + step] = (out.let(loops.shuffle(*pair, order)) for order in (low, high))
+        step //= 2
+    return rows
 
 
 def _pack_elements(

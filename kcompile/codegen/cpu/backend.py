@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from kcompile.codegen import cost
 from kcompile.codegen.contraction.nests import lower_contraction
 from kcompile.codegen.contraction.winograd import lower_winograd
+from kcompile.codegen.cpu.chains import lower_chain
 from kcompile.codegen.cpu.nests import LoopNest
 from kcompile.codegen.cpu.scatter import lower_scatter
 from kcompile.codegen.groups.elements import Inliner, Windows, lanes_of, parameters
@@ -31,6 +32,8 @@ def lower_group(
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
     result may be written over an operand. windows: of the buffers, empty where none has one."""
     body = node.body
+    if any(m.regions for m in body.nodes.values()):
+        return lower_chain(name, node, target)
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
         return _lower_anchored(name, node, anchor, target, aliased, windows)

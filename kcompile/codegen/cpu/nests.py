@@ -38,7 +38,7 @@ class LoopNest:
     results: where each is stored. weights: operations of each node, by its id. loop_axes: coalesced axes of
     more than one index, outermost first. vector_axes: those along which the lanes of a vector lie, None for
     a single element. row_vectors: whether these are reduced. strided_axes: see `find_strided_axes`. chains:
-    independent sums of each reduction.
+    independent sums of each reduction. rows: buffers of the thread that hold cached values of one row.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class LoopNest:
         self.row_vectors = self.vector_axes is not None and self.vector_axes[0] in domain.axes
         self.strided_axes = self.find_strided_axes()
         self.chains = self.widen_vectors()
+        self.rows: set[Buffer] = set()
         self.passes = plan_passes(
             body, domain, results, weights, row_vectors=self.row_vectors, caches=not self.is_short
         )
@@ -254,6 +255,10 @@ class LoopNest:
             place.update(zip(coalesced, self.b.unflatten(i, [self.domain.shape[a] for a in coalesced])))
         return tuple(place.get(a, ZERO) for a in axes)
 
+    def place(self, buffer: Buffer, index: Index) -> Expr:
+        """Where a buffer of a result of the domain's shape has the element at an index."""
+        return self.b.place(buffer, index, self.domain.shape)
+
     def align(self, index: Index, shape: Shape) -> Index:
         """An index along the parallel axes, as one into a per-row value of this shape (keepdims or not)."""
         if len(shape) == len(index):
@@ -350,13 +355,13 @@ class LoopNest:
         index = self.index(at, range(len(self.domain.shape)))
         with b.where(mask):
             writes = [
-                (buffer, b.place(buffer, index, self.domain.shape), inliner.compute_at(value, index))
+                (buffer, self.place(buffer, index), inliner.compute_at(value, index))
                 for value, buffer in row_pass.results
             ]
             writes += [
                 (buffer, self.row_index(index), inliner.compute_at(Value(m.id), index))
                 for m, buffer in zip(row_pass.cached, caches)
-                if buffer.space == "scratch"
+                if buffer in self.rows
             ]
             for m in row_pass.reductions:
                 combine, first = self.reduction_spec(m)
@@ -379,7 +384,7 @@ class LoopNest:
             row = numel([self.domain.shape[a] for a in self.domain.axes])
             assert isinstance(row, int)
             found.append(Buffer(self.b.fresh("row"), m.types[0].dtype, "scratch", row))
-            self.b.alloc(found[-1])
+            self.rows.add(self.b.alloc(found[-1]))
         return found
 
     def row_index(self, index: Index) -> Expr:
@@ -389,9 +394,9 @@ class LoopNest:
 
     def reload(self, m: Node, buffer: Buffer) -> Callable[[Index], Expr]:
         """How later passes read a cached value."""
-        scratch = buffer.space == "scratch"
+        is_row = buffer in self.rows
         return lambda index: self.b.load(
-            buffer, self.row_index(index) if scratch else self.b.place(buffer, index, self.domain.shape)
+            buffer, self.row_index(index) if is_row else self.place(buffer, index)
         )
 
     def reduction_spec(self, m: Node) -> tuple[str, Expr]:

@@ -42,12 +42,19 @@ class Anchored:
         return replace(made, function=function)
 
 
-def anchored(node: Node, anchor: Node, target: Target, windows: Windows = ()) -> Anchored:
-    """The parts of a group whose anchor is a contraction. windows: of its operands, then of its results."""
+def anchored(
+    node: Node,
+    anchor: Node,
+    target: Target,
+    windows: Windows = (),
+    buffers: tuple[list[Buffer], list[Buffer]] | None = None,
+) -> Anchored:
+    """The parts of a group whose anchor is a contraction. windows: of its operands, then of its results.
+    buffers: of these, None for those of a kernel of its own."""
     body = node.body
     spec = anchor.attrs["spec"]
     flat = _flatten(body, anchor)
-    inputs, outputs = parameters(body, windows)
+    inputs, outputs = buffers or parameters(body, windows)
     numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
     for v in anchor.inputs:
         if body.type(v).dtype == "uint8":  # bytes are read in words

@@ -51,15 +51,16 @@ class Source:
 class Epilogue:
     """The ops between the sums of a contraction and the results of its group.
 
-    outputs: each is [M, J] row-major, in its window where it has one. values: (sums, flat row index
-    (int64 scalar), column index (int64 scalar, or a `Ramp` when the sums are a vector), mask of the
-    columns that exist or None for all) -> a value for each output, of the sums' lanes. light: a few
-    instructions, which may be repeated for every vector of a register tile.
+    outputs: each is [M, J] row-major, in its window where it has one; else element `start` of it is the
+    buffer's first. values: (sums, flat row index (int64 scalar), column index (int64 scalar, or a `Ramp`
+    when the sums are a vector), mask of the columns that exist or None for all) -> a value for each output,
+    of the sums' lanes. light: a few instructions, which may be repeated for every vector of a register tile.
     """
 
     outputs: tuple[Buffer, ...]
     values: EpilogueValues
     light: bool
+    start: Expr = ZERO
 
 
 def of_sample(spec: Contraction, a: Source, b: Source, number: Expr) -> tuple[Contraction, Source, Source]:

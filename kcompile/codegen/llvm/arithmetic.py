@@ -455,6 +455,13 @@ def _reduce_lanes(b: Block, e: loops.ReduceLanes) -> Value:
     return typed(x, e.dtype, 1)
 
 
+def _shuffle(b: Block, e: loops.Shuffle) -> Value:
+    kind = type_name(e.dtype, e.a.lanes)
+    order = ", ".join(f"i32 {i}" for i in e.order)
+    x, y = b.operand(e.a), b.operand(e.b)
+    return b.op(f"shufflevector {kind} {x}, {kind} {y}, <{e.lanes} x i32> <{order}>")
+
+
 EMITTERS: Emitters = {
     loops.Const: _const,
     loops.Var: _var,
@@ -470,4 +477,5 @@ EMITTERS: Emitters = {
     loops.Ramp: _ramp,
     loops.Broadcast: _broadcast,
     loops.ReduceLanes: _reduce_lanes,
+    loops.Shuffle: _shuffle,
 }

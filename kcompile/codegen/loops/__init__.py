@@ -37,6 +37,7 @@ from kcompile.codegen.loops.language import Operand as Operand
 from kcompile.codegen.loops.language import Ramp as Ramp
 from kcompile.codegen.loops.language import ReduceLanes as ReduceLanes
 from kcompile.codegen.loops.language import Select as Select
+from kcompile.codegen.loops.language import Shuffle as Shuffle
 from kcompile.codegen.loops.language import Space as Space
 from kcompile.codegen.loops.language import Unary as Unary
 from kcompile.codegen.loops.language import Var as Var
@@ -57,6 +58,7 @@ from kcompile.codegen.loops.language import multiply_add as multiply_add
 from kcompile.codegen.loops.language import ramp as ramp
 from kcompile.codegen.loops.language import reduce_lanes as reduce_lanes
 from kcompile.codegen.loops.language import select as select
+from kcompile.codegen.loops.language import shuffle as shuffle
 from kcompile.codegen.loops.language import unary as unary
 from kcompile.codegen.loops.language import wrap as wrap
 from kcompile.codegen.loops.statements import Alloc as Alloc

@@ -140,6 +140,8 @@ def _of_parts(e: Expr, *parts: Array) -> Array:
         return a[..., None] + e.stride * np.arange(e.lanes)
     if isinstance(e, loops.Broadcast):
         return np.broadcast_to(a[..., None], (*a.shape, e.lanes))
+    if isinstance(e, loops.Shuffle):
+        return np.concatenate(np.broadcast_arrays(*parts), -1)[..., list(e.order)]
     assert isinstance(e, loops.ReduceLanes)
     return _reduce_lanes(e.op, a, e.dtype)
 

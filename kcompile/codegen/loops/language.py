@@ -16,7 +16,7 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Union
 
@@ -261,8 +261,20 @@ class ReduceLanes(Expr):
     lanes: int = field(default=1, init=False)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Shuffle(Expr):
+    """A vector of the lanes of `a`, and of `b`, which are numbered from `a.lanes` on: those of `order`."""
+
+    a: Expr
+    b: Expr
+    order: tuple[int, ...]
+    dtype: str
+    lanes: int
+
+
 _WORDS = (DotBytes, DotHalves, Halves)
-EXPRESSIONS = (Const, Var, Binary, Unary, Fma, *_WORDS, Select, Cast, Load, Ramp, Broadcast, ReduceLanes)
+_LANES = (Ramp, Broadcast, ReduceLanes, Shuffle)
+EXPRESSIONS = (Const, Var, Binary, Unary, Fma, *_WORDS, Select, Cast, Load, *_LANES)
 Operand = Union[Expr, int, float, bool]
 
 # ---------------------------------------------------------------- constructors
@@ -390,6 +402,12 @@ def ramp(base: Operand, lanes: int, stride: int = 1) -> Expr:
 
 def reduce_lanes(op: str, a: Expr) -> Expr:
     return a if a.lanes == 1 else ReduceLanes(op, a, a.dtype)
+
+
+def shuffle(a: Expr, b: Expr, order: Sequence[int]) -> Expr:
+    if a.dtype != b.dtype or a.lanes != b.lanes:
+        raise TypeError(f"vectors differ: {a.lanes} lanes of {a.dtype}, {b.lanes} of {b.dtype}")
+    return Shuffle(a, b, tuple(order), a.dtype, len(order))
 
 
 _PARTS: dict[type, tuple[str, ...]] = {

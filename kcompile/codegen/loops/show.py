@@ -74,6 +74,8 @@ def _expression(e: Expr, parts: list[str]) -> str:
         return f"{parts[0]}..x{e.lanes}" + (f":{e.stride}" if e.stride != 1 else "")
     if isinstance(e, loops.Broadcast):
         return parts[0]
+    if isinstance(e, loops.Shuffle):
+        return f"shuffle({', '.join([*parts, *map(str, e.order)])})"
     name = {
         loops.Unary: "",
         loops.ReduceLanes: "reduce_lanes_",

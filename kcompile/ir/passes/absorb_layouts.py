@@ -49,9 +49,7 @@ def _reads_neighbours(spec: Contraction, access: Access) -> bool:
     return len(terms) == 1 and terms[0][0] in inner and terms[0][1] == 1
 
 
-def _one_step(
-    graph: Graph, spec: Contraction, side: str, value: Value
-) -> tuple[Contraction, Value] | None:
+def _one_step(graph: Graph, spec: Contraction, side: str, value: Value) -> tuple[Contraction, Value] | None:
     """The contraction of the operand of a transpose or of a reshape, in place of its result; None where it
     has none."""
     node, access = graph.nodes[value.node], getattr(spec, side)
@@ -75,17 +73,19 @@ def _of_reshaped(spec: Contraction, side: str, before: Shape, after: Shape) -> C
         dims, parts = after[now], before[old]
         if min(len(dims), len(parts)) > 1 or any(isinstance(d, Batch) for d in (*dims[1:], *parts[1:])):
             return None
-        if len(parts) > 1 and not _counts(spec, side, now.start, parts):
+        several = [size for size in parts if size != 1]
+        if len(parts) > 1 and not _counts(spec, side, now.start, several):
             terms = getattr(spec, side).index[now.start].terms
             if [c for _, c in terms] != [1] or _sizes(spec)[terms[0][0]] != dims[0]:
                 return None
-            spec = spec.cut(terms[0][0], parts)
+            spec = spec.cut(terms[0][0], several)
     index: list[Affine] = []
     for old, now in pairs:
-        here, dims, count = getattr(spec, side).index[now], after[now], old.stop - old.start
-        if count > 1:  # the variables that one was cut into
-            index += [variable(v) for v, _ in here[0].terms]
-        elif count:
+        here, dims, parts = getattr(spec, side).index[now], after[now], before[old]
+        if len(parts) > 1:  # the variables that one was cut into
+            variables = iter([variable(v) for v, _ in here[0].terms])
+            index += [next(variables) if size != 1 else Affine(()) for size in parts]
+        elif parts:
             steps = [prod(static(dims[i + 1 :])) for i in range(len(dims))]
             terms = tuple((v, c * step) for x, step in zip(here, steps) for v, c in x.terms)
             index.append(Affine(terms))

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph
+from kcompile.ir.passes.chain_rows import chain_rows
 from kcompile.ir.passes.check_indices import check_indices
 from kcompile.ir.passes.choose_algorithms import choose_algorithms
 from kcompile.ir.passes.compact_scatters import compact_scatters
@@ -109,6 +110,7 @@ def pipeline(target: PassTarget, frozen: bool) -> tuple[Pass, ...]:
             partial(fuse, row_passes=target.row_passes),
             plan=partial(plan_text, row_passes=target.row_passes),
         ),
+        *([Pass("chain_rows", chain_rows)] if frozen and target.row_passes else []),
     )
     return _numbered([*guard, *before, *after])
 

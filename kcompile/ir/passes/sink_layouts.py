@@ -22,23 +22,7 @@ def sink_layouts(graph: Graph) -> Graph:
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
         if node.op.kind != "elementwise":
             return _along_axes(new, node, inputs)
-        operands = [Tensor(new, v) for v in inputs]
-        full = [x for x in operands if x.shape == node.types[0].shape]
-        moved = [*{_move(new, x) for x in full}]
-        if len(moved) != 1 or moved[0] is None:
-            return None
-        before, axes = moved[0]
-        if axes:
-            inverse = [axes.index(i) for i in range(len(axes))]
-            inner = [_under_transpose(new, x, node, inverse) for x in operands]
-        else:
-            inner = [_under_reshape(new, x, node, before) for x in operands]
-        if any(x is None for x in inner):
-            return None
-        result = emit(node.op, inner, **node.attrs)
-        if axes:
-            return ops.transpose(result, axes)
-        return ops.reshape(result, node.types[0].shape)
+        return _sunk(new, node, node.types[0].shape, [Tensor(new, v) for v in inputs])
 
     return rebuild(graph, rule)
 
@@ -57,6 +41,28 @@ def _along_axes(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | N
     return ops.transpose(ops.concatenate(below, axes[node.attrs["axis"]]), axes)
 
 
+def _sunk(new: Graph, node: Node, shape: Shape, operands: list[Tensor]) -> Tensor | None:
+    """What an elementwise node with a result of this shape computes, below all layouts of its operands; None
+    where these have none in common."""
+    moved = [*{_move(new, x) for x in operands if x.shape == shape}]
+    if len(moved) != 1 or moved[0] is None:
+        return None
+    before, axes = moved[0]
+    if axes:
+        inverse = [axes.index(i) for i in range(len(axes))]
+        inner = [_under_transpose(new, x, shape, inverse) for x in operands]
+        before = tuple(shape[i] for i in inverse)
+    else:
+        inner = [_under_reshape(new, x, shape, before) for x in operands]
+    found = [x for x in inner if x is not None]
+    if len(found) < len(inner):
+        return None
+    result = _sunk(new, node, before, found)
+    if result is None:
+        result = emit(node.op, found, **node.attrs)
+    return ops.transpose(result, axes) if axes else ops.reshape(result, shape)
+
+
 def _move(new: Graph, x: Tensor) -> tuple[Shape, tuple[int, ...]] | None:
     """(shape before a reshape, ()), or ((), axes of a transpose); None where x is neither."""
     producer = new.nodes[x.value.node]
@@ -69,15 +75,14 @@ def _move(new: Graph, x: Tensor) -> tuple[Shape, tuple[int, ...]] | None:
 
 
 def _last_axes(before: Shape, shape: Shape) -> int:
-    """How many last axes of a shape are the last one of another, which is reshaped to it; 0 where none are."""
+    """How many last axes of a shape are the last one of another, which is reshaped to it; 0: none are."""
     for count in range(1, len(shape) + 1):
         if numel(shape[-count:]) == before[-1]:
             return count
     return 0
 
 
-def _under_transpose(new: Graph, x: Tensor, node: Node, inverse: list[int]) -> Tensor | None:
-    shape = node.types[0].shape
+def _under_transpose(new: Graph, x: Tensor, shape: Shape, inverse: list[int]) -> Tensor | None:
     if x.shape == shape:
         return Tensor(new, new.nodes[x.value.node].inputs[0])
     if x.rank == 0:
@@ -88,13 +93,13 @@ def _under_transpose(new: Graph, x: Tensor, node: Node, inverse: list[int]) -> T
     return ops.transpose(whole, inverse)
 
 
-def _under_reshape(new: Graph, x: Tensor, node: Node, before: Shape) -> Tensor | None:
-    if x.shape == node.types[0].shape:
+def _under_reshape(new: Graph, x: Tensor, shape: Shape, before: Shape) -> Tensor | None:
+    if x.shape == shape:
         return Tensor(new, new.nodes[x.value.node].inputs[0])
     if x.rank == 0:
         return x
-    count = _last_axes(before, node.types[0].shape)
+    count = _last_axes(before, shape)
     lead, own = x.shape[:-count], x.shape[-count:]
-    if all(d == 1 for d in lead) and (own == node.types[0].shape[-count:] or (1,) == own):
+    if all(d == 1 for d in lead) and (own == shape[-count:] or own == (1,)):
         return ops.reshape(x, own[:1] if count == 1 else (numel(own),))
     return None

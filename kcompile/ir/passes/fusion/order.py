@@ -52,12 +52,15 @@ def _fed_by_inputs(nodes: Sequence[Node]) -> set[int]:
 
 
 def _prepared(nodes: Sequence[Node], fed: set[int]) -> set[int]:
-    """Sources, and scalars made of nothing else: a learning rate, a bias correction."""
+    """Sources, and what is made of nothing else: scalars (a learning rate, a bias correction), and views."""
     prepared: set[int] = set()
     for node in nodes:
         if node.id not in fed and (
             node.op.kind == "source"
-            or (all(v.node in prepared for v in node.inputs) and all(numel(t.shape) == 1 for t in node.types))
+            or (
+                all(v.node in prepared for v in node.inputs)
+                and (node.op.view or all(numel(t.shape) == 1 for t in node.types))
+            )
         ):
             prepared.add(node.id)
     return prepared
