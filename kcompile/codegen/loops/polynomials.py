@@ -28,7 +28,6 @@ class Format:
     cos    (cos(r) - 1 + r^2/2) / r^4 in r^2 for |r| <= 0.83; absolute error 2^-32.4, 2^-68.8
     erf    erf(x) / x - 1 in x^2 for |x| <= 1; 2^-29.4, 2^-56.3
     erfc   log(1 - erf(x)) for x from 1 to erf_one; absolute error of erf 2^-29.8, 2^-59.5
-    reciprocal  1 / (1 + z) for z from 0 to 1; 2^-9.2, cubed by each of reciprocal_steps
     atanh  (2 atanh(s) - 2s - 2/3 s^3) / s^5 in s^2 for |s| <= 0.172; 2^-35.8, 2^-76
     """
 
@@ -57,8 +56,6 @@ class Format:
     erf: tuple[float, ...]
     erfc: tuple[float, ...]
     atanh: tuple[float, ...]
-    reciprocal: tuple[float, ...]
-    reciprocal_steps: int
 
     @property
     def magic(self) -> float:
@@ -157,8 +154,6 @@ FLOAT32 = Format(
         0.0001855656737461686,
     ),
     atanh=(0.40000152587890625, 0.2854708135128021, 0.23420032858848572),
-    reciprocal=(0.9982636570930481, -0.9427521824836731, 0.6653718948364258, -0.22174511849880219),
-    reciprocal_steps=1,
 )
 
 FLOAT64 = Format(
@@ -293,8 +288,6 @@ FLOAT64 = Format(
         0.10282329014484837,
         0.12002464143988097,
     ),
-    reciprocal=(0.9982636570930481, -0.9427521824836731, 0.6653718948364258, -0.22174511849880219),
-    reciprocal_steps=2,
 )
 
 FORMATS = {f.dtype: f for f in (FLOAT32, FLOAT64)}
