@@ -18,11 +18,14 @@ In order (T: graphs that train, F: frozen ones; `simplify` also runs between the
     choose_algorithms  T F  index maps are written out, kernels are packed in panels
     stage              F    the graph is split by what depends on weights alone
     fuse               T F  ops become groups, each of them one kernel
-`fusion` is a folder: the parts of `fuse`. `quantize_products` is in no pipeline: it wants numbers of samples.
+    chain_rows         F    attention's groups become one kernel, for some rows at a time
+`fusion` is a folder: the parts of `fuse`. `absorb_layouts` is a part of `choose_algorithms`.
+`quantize_products` is in no pipeline: it wants numbers of samples.
 """
 
 from __future__ import annotations
 
+from kcompile.ir.passes.chain_rows import chain_rows
 from kcompile.ir.passes.check_indices import check_indices
 from kcompile.ir.passes.choose_algorithms import choose_algorithms
 from kcompile.ir.passes.compact_scatters import compact_scatters
@@ -44,6 +47,7 @@ __all__ = [
     "Pass",
     "PassError",
     "PassTarget",
+    "chain_rows",
     "check_indices",
     "choose_algorithms",
     "compact_scatters",
