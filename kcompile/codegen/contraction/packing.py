@@ -14,14 +14,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.contraction.blocking import Columns, row_major
 from kcompile.codegen.groups.operands import Source
-from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops import Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent, unflatten
-from kcompile.ir.contraction import Contraction
-from kcompile.ir.types import Dim
+from kcompile.codegen.program import Kernel, Size
+from kcompile.codegen.targets import Target
+from kcompile.ir.contraction import Contraction, PanelLayout
+from kcompile.ir.types import Dim, static
 
 # (number of an element in a run, lanes, mask or None) -> its value.
 Element = Callable[[Expr, int, "Expr | None"], Expr]
@@ -194,6 +196,31 @@ class PanelCopy:
     stride: int
 
 
+def lower_pack(
+    name: str, spec: Contraction, source: Source, to: Buffer, width: int, target: Target, note: str
+) -> Kernel | None:
+    """The kernel that packs all of B (`ops.pack_panels`) where its columns lie across memory and fill panels
+    of so many; None where loops over elements do. Threads share the panels."""
+    lanes = target.lanes(source.dtype)
+    _, total, depth = spec.sizes
+    if not isinstance(total, int) or not isinstance(depth, int) or total % width or width % lanes:
+        return None
+    tile, sizes = width // lanes, static(spec.k)
+    panel, row = PanelLayout(width).steps(depth)
+    steps = [row * math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    counts = tuple((loops.ZERO, loops.const(size), step) for size, step in zip(sizes, steps))
+    pack = PanelCopy(spec, Columns(total, lanes, total // lanes, tile, tile, tile), counts, panel)
+    out, number = Builder(target, lanes), Var("panel")
+    copy = Copy(source, to, out)
+    if not _transposed(copy, pack) or source.buffer is None:
+        return None
+    with out.block() as body:
+        _pack_transposed(copy, pack, number * tile, loops.const(tile), number * panel)
+    run = loops.loop(number, 0, total // width, body, kind="parallel")
+    function = Function(name, (source.buffer, to), (run,), note)
+    return Kernel(function, Size(total // width), Size(depth * tile * cost.COPIED))
+
+
 def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr) -> None:
     """Pack the columns of `block_vectors` vectors from `vector` on in panels. Beyond B's columns a panel has
     what no result depends on."""
@@ -265,16 +292,18 @@ def _pack_vectors(
             out.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes), value)
 
 
-def _pack_transposed(copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr) -> None:
+def _pack_transposed(
+    copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr, start: Expr = loops.ZERO
+) -> None:
     """Squares of columns and k are transposed in registers. The last square of k may overlap the one before,
-    and columns that B has not are its last one."""
+    and columns that B has not are its last one. start: where the copy begins in its buffer."""
     out, columns, lanes = copy.out, pack.columns, pack.columns.lanes
     *outer, (first, count, step) = pack.depth
     with out.loop("w", 0, block_vectors) as w, out.nest("k", [size for _, size, _ in outer]) as ks:
-        to: Expr = w // columns.tile * pack.stride + w % columns.tile * lanes
+        to: Expr = start + w // columns.tile * pack.stride + w % columns.tile * lanes
         for i, (_, _, stride) in zip(ks, outer):
             to = to + i * stride
-        before = [start + i for i, (start, _, _) in zip(ks, outer)]
+        before = [begin + i for i, (begin, _, _) in zip(ks, outer)]
         with out.loop("k", 0, count, lanes) as block:
             k = out.let(loops.binary("min", block, count - lanes), "k")
             along = loops.ramp(first + k, lanes)

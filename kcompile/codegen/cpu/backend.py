@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kcompile.codegen import cost
+from kcompile.codegen import cost, loops
 from kcompile.codegen.contraction.nests import lower_contraction
+from kcompile.codegen.contraction.packing import lower_pack
 from kcompile.codegen.contraction.winograd import lower_winograd
 from kcompile.codegen.cpu.chains import lower_chain
 from kcompile.codegen.cpu.nests import LoopNest
 from kcompile.codegen.cpu.scatter import lower_scatter
 from kcompile.codegen.groups.elements import Inliner, Windows, lanes_of, parameters
 from kcompile.codegen.groups.epilogue import anchored
-from kcompile.codegen.loops import Function
-from kcompile.codegen.loops.builder import Builder
+from kcompile.codegen.groups.operands import Source
+from kcompile.codegen.loops import Expr, Function
+from kcompile.codegen.loops.builder import Builder, Index
+from kcompile.codegen.loops.indexing import flatten
 from kcompile.codegen.program import Kernel, Launch, Ref
 from kcompile.codegen.targets import Target
 from kcompile.ir.domain import domain_of
@@ -40,6 +43,9 @@ def lower_group(
     scatter = next((m for m in body.nodes.values() if m.op.kind == "scatter"), None)
     if scatter is not None:
         return lower_scatter(name, node, scatter, target, aliased)
+    packing = _lower_packing(name, node, target) if not any(windows) else None
+    if packing is not None:
+        return packing
     inputs, outputs = parameters(body, windows)
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: cost.weight(m) for m in body.live()}
@@ -48,6 +54,22 @@ def lower_group(
     ).emit()
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
     return Kernel(function, extent, work)
+
+
+def _lower_packing(name: str, node: Node, target: Target) -> Kernel | None:
+    """The kernel of a group that packs an operand of a contraction, where that has one of its own."""
+    body = node.body
+    root = next((m for m in body.nodes.values() if m.op.kind == "movement" and "width" in m.attrs), None)
+    if root is None or root.attrs.get("words", False) or body.nodes[root.inputs[0].node].op.origin != "input":
+        return None
+    (buffer,), (made,) = parameters(body)
+    shape = body.type(root.inputs[0]).shape
+
+    def at(index: Index, mask: Expr | None) -> Expr:
+        return loops.load(buffer, flatten(index, shape), mask)
+
+    source = Source(at, buffer, shape, dtype=buffer.dtype)
+    return lower_pack(name, root.attrs["spec"], source, made, root.attrs["width"], target, node.label)
 
 
 def _lower_anchored(

@@ -29,7 +29,7 @@ def absorb_layouts(
         now, value = spec, made[slot]
         while (step := _one_step(graph, now, side, value)) is not None:
             passed, (now, value) = graph.nodes[value.node], step
-            if passed.op.permutes and _reads_neighbours(now, getattr(now, side)):
+            if passed.op.permutes and _is_read_well(now, side):
                 spec, made[slot] = now, value
     return spec, made
 
@@ -42,10 +42,14 @@ def _is_plain(access: Access) -> bool:
     )
 
 
-def _reads_neighbours(spec: Contraction, access: Access) -> bool:
-    """Whether neighbours in memory are used one after the other."""
-    terms = access.index[-1].terms
-    inner = {len(spec.m) - 1, len(spec.m) + len(spec.k) - 1, len(spec.m) + len(spec.k) + len(spec.j) - 1}
+def _is_read_well(spec: Contraction, side: str) -> bool:
+    """Whether neighbours in memory are used one after the other. Of B, where each step has another one, these
+    must be all columns, side by side; only for samples are panels packed of columns that lie across."""
+    terms = getattr(spec, side).index[-1].terms
+    summed, column = len(spec.m) + len(spec.k) - 1, len(spec.m) + len(spec.k) + len(spec.j) - 1
+    inner = {len(spec.m) - 1, summed, column}
+    if side == "b" and not spec.g:
+        inner = {column} if len(spec.j) == 1 else set()
     return len(terms) == 1 and terms[0][0] in inner and terms[0][1] == 1
 
 
