@@ -105,9 +105,18 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     command.set_defaults(run=commands.run)
 
-    command = subcommands.add_parser("build", help="compile a model into a shared library")
+    command = subcommands.add_parser(
+        "build", help="compile a model into a shared library, or write it as ONNX"
+    )
     add_model(command)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.so")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE.so",
+        help="a name that ends in .onnx makes a file of ONNX (extra `onnx`)",
+    )
     command.add_argument("--target", default="native", help="default: %(default)s")
     add_precision(command)
     add_lengths(command)

@@ -18,6 +18,7 @@ from typing import Any
 from kcompile_runtime.texts import printable
 
 OK, CHECK_FAILED = 0, 1
+ONNX = ".onnx"
 ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
 
 
@@ -76,13 +77,16 @@ def check_suffix(arguments: argparse.Namespace) -> None:
 
 def about_library(arguments: argparse.Namespace) -> dict[str, Any]:
     library = arguments.output
+    if library.suffix == ONNX:
+        return {"library": library, "header": None, "bytes": library.stat().st_size, "target": "onnx"}
     about = {"library": library, "header": library.with_suffix(".h"), "bytes": library.stat().st_size}
     return {**about, "target": arguments.target}
 
 
 def text_of_library(arguments: argparse.Namespace) -> str:
     about = about_library(arguments)
-    return f"wrote {about['library']} ({about['bytes']:,} bytes) and {about['header']}"
+    beside = f" and {about['header']}" if about["header"] else ""
+    return f"wrote {about['library']} ({about['bytes']:,} bytes){beside}"
 
 
 def quantize(arguments: argparse.Namespace) -> int:

@@ -84,10 +84,10 @@ class Compiled:
 
     @property
     def fusion_plan(self) -> str:
-        """Which nodes become one kernel, as text: the plan of the last pass, `fuse`."""
+        """Which nodes become one kernel, as text: the plan of the pass `fuse`."""
         from kcompile.ir import passes
 
-        *before, fuse = self.passes
+        *before, fuse = passes.until(self.passes, "fuse")
         return fuse.plans(passes.run_passes(self.graph, before))
 
     @cached_property

@@ -476,7 +476,8 @@ def export(
     batch: int | None = None,
     lengths: Any = None,
 ) -> Path:
-    """Write the library `path` and its C header beside it (suffix .h). Gives the path.
+    """Write the library `path` and its C header beside it (suffix .h); or a file of ONNX, opset 18, where the
+    name ends in .onnx (extra `onnx`; without target and cpu, for any batch or the one given). Gives the path.
 
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
     "x86-64-v3", "x86-64-v4", "aarch64" or "riscv64" (rv64gc with vectors) for a shared object for Linux,
@@ -490,7 +491,7 @@ def export(
     linker.
     """
     # Inside functions: what exports alone need
-    from kcompile import __version__
+    from kcompile import __version__, to_onnx
     from kcompile.codegen.binary.artifact import build_artifact
     from kcompile.codegen.binary.exported import Model, Tensor
 
@@ -512,10 +513,12 @@ def export(
             "weights in a library are read-only. Build it with stateful=False, and "
             "states as inputs (initial_state) and outputs (return_state)"
         )
+    graph, state, draws = _for_a_library(cm, lengths)
+    if Path(path).suffix == ".onnx":
+        return to_onnx.write(graph, state, cm.model.name, path, batch, target, cpu)
     chosen = targets.named(target)
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
-    graph, state, draws = _for_a_library(cm, lengths)
 
     def compiled(processor: targets.Target) -> Compiled:
         return (

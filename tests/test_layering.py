@@ -37,8 +37,10 @@ ALLOWED = {
     "profile_page": {"profiling"},
     "native": {"compiler", "ir", "codegen", "keras", "runtime"},
     "shown": {"compiler", "ir", "codegen"},
+    "to_onnx": {"ir", "keras", "runtime", "version"},
     "model": {
         "native",
+        "to_onnx",
         "shown",
         "accuracy",
         "profiling",
