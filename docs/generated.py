@@ -241,6 +241,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "kcompile": package("kcompile"),
     "kcompile_runtime": package("kcompile_runtime"),
     "kcompile.testing": package("kcompile.testing"),
+    "kcompile.sklearn": package("kcompile.sklearn"),
     "results": results,
     "errors": errors,
     "command-line": command_line,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from test_pages import generated
 
-PACKAGES = ("kcompile", "kcompile_runtime", "kcompile.testing")
+PACKAGES = ("kcompile", "kcompile_runtime", "kcompile.testing", "kcompile.sklearn")
 EDITIONS = ("kcompile.keras", "kcompile.tf_keras", "kcompile.keras3")
 MODULES = (
     "activations",

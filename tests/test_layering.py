@@ -59,6 +59,7 @@ ALLOWED = {
     "function_code": {"native", "compiler", "ir", "codegen", "keras", "jaxpr", "runtime"},
     "quantization": {"model", "accuracy", "native", "compiler", "ir", "codegen", "keras", "runtime"},
     "public": {"version", "model", "function_code", "quantization", "keras", "files", "runtime"},
+    "sklearn": {"keras", "runtime"},
     "demo": {"public", "keras", "runtime"},
     "testing": {"public", "model", "interpreted", "ir", "keras", "runtime"},
     "tensorflow": {"keras", "ir", "runtime"},

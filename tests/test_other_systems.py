@@ -160,7 +160,8 @@ sys.platform = system
 import kcompile, kcompile_runtime
 for package in (kcompile, kcompile_runtime):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith("__main__") and not module.name.startswith("kcompile.testing"):
+        extra = module.name.startswith(("kcompile.testing", "kcompile.sklearn"))
+        if not extra and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 
 from kcompile.keras import layers, models

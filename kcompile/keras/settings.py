@@ -343,6 +343,24 @@ def new_seed(bits: int, dtype: Any = int) -> int:
     return int(drawn if _graph_seed is None else _graph_seed.randint(2**bits, dtype=dtype))
 
 
+@contextmanager
+def seeds_from(generator: np.random.RandomState | None) -> Iterator[None]:
+    """What is drawn inside follows from one draw of this generator, and moves neither numpy's global one nor
+    that of `set_graph_seed`. None: from those, as ever."""
+    global _graph_seed
+    if generator is None:
+        yield
+        return
+    before, graph_before = np.random.get_state(), _graph_seed
+    np.random.seed(generator.randint(2**32, dtype=np.uint32))
+    _graph_seed = None
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+        _graph_seed = graph_before
+
+
 # ---------------------------------------------------------------- names
 
 
