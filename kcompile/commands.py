@@ -220,6 +220,7 @@ def inspect(arguments: argparse.Namespace) -> int:
     rows = [
         ("model", f"{about['name']}, built by kcompile {about.get('version') or '?'}"),
         ("target", f"{about.get('target', contents.machine)} ({about['triple']})"),
+        *([("levels", f"the best of {', '.join(about['levels'])}")] if "levels" in about else ()),
         ("needs", ", ".join(map(str, about["cpu_flags"])) or "nothing special"),
         ("runs here", "yes" if (why := why_not_here(contents)) is None else f"no: {why}"),
         ("precision", str(about.get("precision", "float32"))),
@@ -265,6 +266,7 @@ def about_contents(contents: Any) -> dict[str, Any]:
         **{name: about.get(name) for name in names},
         "target": about.get("target", contents.machine),
         "precision": about.get("precision", "float32"),
+        "levels": about.get("levels"),
         "runs_here": why is None,
         "why_not": why,
         **sizes,

@@ -480,19 +480,20 @@ def export(
     name ends in .onnx (extra `onnx`; without target and cpu, for any batch or the one given). Gives the path.
 
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
-    "x86-64-v3", "x86-64-v4", "aarch64" or "riscv64" (rv64gc with vectors) for a shared object for Linux,
-    "wasm32" for a WebAssembly module (with simd128). cpu: LLVM's name of a processor ("znver4",
-    "cortex-a76", ...) to order instructions for; it changes neither results nor what the file needs. batch:
-    the only batch size to accept, None for any. lengths: the sizes that inputs leave unknown (None in their
-    shapes), in the order of inputs and axes (default: those of the data that a compiled model saw last);
-    the library takes these alone. model: what `compile` takes; path: of the library; its inputs and outputs
-    have the model's shapes and dtypes. Raises InputError for arguments that make no sense, UnsupportedError
-    for a model that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no
-    linker.
+    "x86-64-v3", "x86-64-v4", "x86-64" (code for each of the three, of which the library takes the best
+    that the processor has, over one copy of the weights), "aarch64" or "riscv64" (rv64gc with vectors)
+    for a shared object for Linux, "wasm32" for a WebAssembly module (with simd128). cpu: LLVM's name of a
+    processor ("znver4", "cortex-a76", ...) to order instructions for; it changes neither results nor what
+    the file needs. batch: the only batch size to accept, None for any. lengths: the sizes that inputs
+    leave unknown (None in their shapes), in the order of inputs and axes (default: those of the data that
+    a compiled model saw last); the library takes these alone. model: what `compile` takes; path: of the
+    library; its inputs and outputs have the model's shapes and dtypes. Raises InputError for arguments
+    that make no sense, UnsupportedError for a model that cannot be exported, and
+    `kcompile.codegen.binary.link.LinkError` where there is no linker.
     """
     # Inside functions: what exports alone need
     from kcompile import __version__, to_onnx
-    from kcompile.codegen.binary.artifact import build_artifact
+    from kcompile.codegen.binary.artifact import Emission, build_artifact
     from kcompile.codegen.binary.exported import Model, Tensor
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
@@ -516,9 +517,9 @@ def export(
     graph, state, draws = _for_a_library(cm, lengths)
     if Path(path).suffix == ".onnx":
         return to_onnx.write(graph, state, cm.model.name, path, batch, target, cpu)
-    chosen = targets.named(target)
+    levels = targets.emissions(target)
     if cpu is not None:
-        chosen = targets.tuned(chosen, cpu)
+        levels = tuple(targets.tuned(level, cpu) for level in levels)
 
     def compiled(processor: targets.Target) -> Compiled:
         return (
@@ -527,23 +528,30 @@ def export(
             else compiler.compile_graph(graph, "predict", processor, frozen=True)
         )
 
-    made, simulated = compiled(chosen), compiled(targets.simulated(chosen))
-    program = compiler.load(simulated, state)
-    described = Model(
-        cm.model.name,
-        made.program,
-        tuple(Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
-        tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
-        _prepared(simulated, program),
-        [state[name] for name in made.variables],
-        _sample(graph, program, batch or 2, _SELF_TEST[cm.engine.precision]),
-        batch,
-        draws,
-        cm.engine.precision,
-    )
-    if made is not simulated:  # whose code is made to be run
-        made.log_code()
-    return build_artifact(described, chosen, path, __version__)
+    described: list[Model] = []
+    for level in levels:
+        made, simulated = compiled(level), compiled(targets.simulated(level))
+        program = compiler.load(simulated, state)
+        described.append(
+            Model(
+                cm.model.name,
+                made.program,
+                tuple(Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
+                tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
+                _prepared(simulated, program),
+                [state[name] for name in made.variables],
+                described[0].sample
+                if described
+                else _sample(graph, program, batch or 2, _SELF_TEST[cm.engine.precision]),
+                batch,
+                draws,
+                cm.engine.precision,
+            )
+        )
+        if made is not simulated:  # whose code is made to be run
+            made.log_code()
+    better = [Emission(model, level) for model, level in zip(described[1:], levels[1:])]
+    return build_artifact(described[0], levels[0], path, __version__, better, target if better else "")
 
 
 def _for_a_library(cm: CompiledModel, lengths: Any) -> tuple[Graph, dict[str, np.ndarray], Draws | None]:

@@ -86,6 +86,8 @@ def _parse(section: Section) -> dict[str, Any]:
             raise ArtifactError(f"damaged: its metadata have no valid {key!r}")
     if metadata.get("draws", True) is not True:
         raise ArtifactError("damaged: its metadata have no valid 'draws'")
+    if not (_is_list(metadata.get("levels", [])) and all(map(_is_text, metadata.get("levels", [])))):
+        raise ArtifactError("damaged: its metadata have no valid 'levels'")
     for item in (*metadata["inputs"], *metadata["outputs"]):
         _check_tensor(item, metadata["batch"] or 1)
     return metadata

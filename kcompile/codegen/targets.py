@@ -26,7 +26,9 @@ class Target:
     once is an instruction. l1, l2: data cache bytes that one thread may count on. tune: LLVM's name
     of the processor whose timing decides the order of instructions, "" for a blend; it adds none.
     shared: bytes of memory that the threads of a block have in common, on a GPU; 0 elsewhere. bfloat16_dots:
-    products of bfloat16 are summed, two to a lane, in float32 by one instruction (AVX512_BF16).
+    products of bfloat16 are summed, two to a lane, in float32 by one instruction (AVX512_BF16). panel_bits:
+    the width of panels of weights that code for several processors reads, each by vectors of its own; 0 where
+    panels are as this one likes them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Target:
     tune: str = ""
     shared: int = 0
     bfloat16_dots: bool = False
+    panel_bits: int = 0
 
     @property
     def is_gpu(self) -> bool:
@@ -88,6 +91,8 @@ _NAMED = (
 NAMES = tuple(target.name for target in _NAMED)
 LEVELS = tuple(name for name in NAMES if name.startswith("x86-64-v"))  # of this architecture, see `host_as`
 
+SEVERAL = {"x86-64": LEVELS}  # a library that holds code for each, and picks by what the processor has
+
 # Graphics processors: one element in a thread, threads in blocks with 48 KB in common. Code for sm_80
 # runs on every later one, code for sm_90a on that one alone.
 _DEVICES = (
@@ -104,6 +109,19 @@ def named(name: str) -> Target:
         if isinstance(name, str) and target.name == name:
             return target
     names = ", ".join(["native", *NAMES])
+    raise InputError(describe("unknown target", f"one of: {names}", repr(name)))
+
+
+def emissions(name: str) -> tuple[Target, ...]:
+    """The targets whose code a library for `name` holds, the least first: one, or for one of `SEVERAL` all
+    levels, which read the same panels of weights. Raises InputError, listing the names, for any other."""
+    if isinstance(name, str) and name in SEVERAL:
+        levels = [named(level) for level in SEVERAL[name]]
+        widest = max(level.vector_bits for level in levels)
+        return tuple(replace(level, panel_bits=widest) for level in levels)
+    if isinstance(name, str) and (name == "native" or name in NAMES):
+        return (named(name),)
+    names = ", ".join(["native", *SEVERAL, *NAMES])
     raise InputError(describe("unknown target", f"one of: {names}", repr(name)))
 
 
@@ -161,6 +179,7 @@ def simulated(target: Target) -> Target:
         l1=target.l1,
         l2=target.l2,
         bfloat16_dots=target.bfloat16_dots,
+        panel_bits=target.panel_bits,
     )
 
 

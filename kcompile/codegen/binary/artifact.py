@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,14 @@ from kcompile.codegen.binary.c_interface import (
     DTYPE_CODES,
     MAX_RANK,
     DataOffsets,
+    draw_words,
     identifier,
-    wrapper_ir,
+    interface_ir,
+    prefix_of,
+    run_ir,
 )
 from kcompile.codegen.binary.exported import Model, Tensor
+from kcompile.codegen.binary.levels import levels_ir
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
@@ -44,14 +49,36 @@ from kcompile_runtime.working import working
 _CHECKSUM = b'"checksum": "????????"'
 
 
-def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], version: str = "") -> Path:
+@dataclass(frozen=True)
+class Emission:
+    """A model as the code of one target has it."""
+
+    model: Model
+    target: Target
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that predicts. Raises ValueError where there is none."""
+        return _predict_entry(self.model.program)
+
+
+def build_artifact(
+    model: Model,
+    target: Target,
+    path: str | os.PathLike[str],
+    version: str = "",
+    better: Sequence[Emission] = (),
+    name: str = "",
+) -> Path:
     """Write the shared object (for wasm32: the module) `path`, and its header beside it (suffix
     .h). Returns the path.
 
-    version: the compiler's, for the metadata. The same arguments give the same bytes. Both files
-    appear, or none does; a symbolic link is written through, permissions stay. Raises ValueError for a
-    model that cannot be exported or a target that cannot be linked for, `link.LinkError` without a
-    linker, OSError for a path that is a folder's and when the disk fails.
+    version: the compiler's, for the metadata. better: of the same model, for higher levels of the target's
+    architecture, the least first; the library takes the best that the processor has. Of data that several
+    need it holds one copy. name: of all these targets, where there are several. The same arguments give the
+    same bytes. Both files appear, or none does; a symbolic link is written through, permissions stay. Raises
+    ValueError for a model that cannot be exported or a target that cannot be linked for, `link.LinkError`
+    without a linker, OSError for a path that is a folder's and when the disk fails.
     """
     link.check(target.triple)
     destination = Path(path)
@@ -64,26 +91,57 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], v
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, "export: expected a path for a file", str(final))
     model = replace(model, name=identifier(model.name))
-    entry = _predict_entry(model.program)
-    _check(model, entry)
-    pieces, offsets = _data(model, entry)
-    wrapper, exports = wrapper_ir(model, entry, offsets, module.entry_scratch(entry), target)
-    program = replace(model.program, entries=(entry,))
+    emissions = (Emission(model, target), *better)
+    for each in emissions:
+        _check(each.model, each.entry)
+    data = _Data()
+    places = [data.add_model(each.model, each.entry) for each in emissions]
     with working(f"machine code of {destination.name}"):
-        texts = [module.emit_program(program, target), pool_ir(target), wrapper]
-        code = jit.optimise_and_compile(texts, target)
-    metadata = _metadata(model, target, version)
+        codes, exports = _code(emissions, places)
+    metadata = _metadata(model, target, version, [each.target.name for each in emissions[1:]], name)
     with contextlib.ExitStack() as stack:
         work, beside = (stack.enter_context(work_folder(final)) for final in finals)
-        (work / "code.o").write_bytes(code)
+        objects = [work / f"code{i}.o" for i in range(len(codes))]
+        for place, code in zip(objects, codes):
+            place.write_bytes(code)
         with open(work / "data.o", "wb") as file:
-            link.write_data_object(file, target.triple, pieces, metadata)
+            link.write_data_object(file, target.triple, data.whole, metadata)
         library, head = work / "model.so", beside / "model.h"
-        head.write_text(header(model, entry, target), encoding="utf-8")
-        link.link([work / "code.o", work / "data.o"], library, exports, target.triple)
+        head.write_text(header(model, emissions[0].entry, target, emissions[1:]), encoding="utf-8")
+        link.link([*objects, work / "data.o"], library, exports, target.triple)
         _seal(library)
         replace_all(list(zip((library, head), finals)))
     return destination
+
+
+def _code(emissions: Sequence[Emission], places: Sequence[DataOffsets]) -> tuple[list[bytes], list[str]]:
+    """The object code, and the names it exports: one object, or that of each level and what is theirs in
+    common, which takes the least level."""
+    (least, *better), own = emissions, prefix_of(emissions[0].model)
+    interface, exports = interface_ir(least.model, places[0], least.target)
+    common = [pool_ir(least.target), interface]
+    if not better:
+        run = run_ir(
+            least.model, least.entry, places[0], module.entry_scratch(least.entry), least.target, own
+        )
+        texts = [module.emit_program(_predicting(least), least.target), *common, run]
+        return [jit.optimise_and_compile(texts, least.target)], exports
+    names, codes = [f"{own}_of{i}" for i in range(len(emissions))], []
+    for i, (each, place) in enumerate(zip(emissions, places)):
+        scratch = module.entry_scratch(each.entry)
+        called, linkage = f"kc_of{i}_predict", "hidden"
+        texts = [
+            module.emit_program(_predicting(each), each.target, f"kc_of{i}_"),
+            run_ir(each.model, each.entry, place, scratch, each.target, names[i], called, linkage),
+        ]
+        codes.append(jit.optimise_and_compile(texts, each.target))
+    draw = draw_words(least.model, least.target.pointer_bytes)
+    chosen = levels_ir([each.target for each in emissions], own, names, draw)
+    return [*codes, jit.optimise_and_compile([*common, chosen], least.target)], exports
+
+
+def _predicting(each: Emission) -> Program:
+    return replace(each.model.program, entries=(each.entry,))
 
 
 def _predict_entry(program: Program) -> Entry:
@@ -137,42 +195,52 @@ def _check(model: Model, entry: Entry) -> None:
 # ---------------------------------------------------------------- data and metadata
 
 
-def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], DataOffsets]:
-    """All read-only data, as pieces that lie one after the other, and the offset of each part."""
-    pieces: list[bytes | memoryview] = []
-    end = 0
+class _Data:
+    """All read-only data, as pieces that lie one after the other. What is there already is not added."""
 
-    def add(part: bytes | NDArray[np.generic]) -> int:
-        nonlocal end
+    def __init__(self) -> None:
+        self.pieces: list[bytes | memoryview] = []
+        self.end = 0
+        self.known: dict[tuple[int, bytes], int] = {}
+
+    @property
+    def whole(self) -> list[bytes | memoryview]:
+        """The pieces; a symbol needs a section to lie in, so that there is one."""
+        return self.pieces or [bytes(ALIGNMENT)]
+
+    def add(self, part: bytes | NDArray[np.generic]) -> int:
+        """The offset of the bytes of an array."""
         view = (
             memoryview(part)
             if isinstance(part, bytes)
             else (np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         )
-        start = end
-        pieces.extend([view, bytes(round_up(len(view)) - len(view))])
-        end += round_up(len(view))
-        return start
+        key = (len(view), hashlib.sha256(view).digest())
+        if key not in self.known:
+            self.known[key] = self.end
+            self.pieces.extend([view, bytes(round_up(len(view)) - len(view))])
+            self.end += round_up(len(view))
+        return self.known[key]
 
-    prepared, constants = add(model.prepared), add(model.program.constants)
-    used = {ref.index for launch in entry.launches for ref in launch.buffers if ref.region == "variable"}
-    given = () if model.draws is None else (model.draws.number, model.draws.seed)
-    used -= set(given)
-    variables = []
-    for index, value in enumerate(model.variables):
-        if index in used and value is None:
-            raise ValueError(f"export: 'predict' reads variable {index}, which is not given")
-        variables.append(add(value) if index in used and value is not None else None)
-    if used and max(used) >= len(variables):
-        raise ValueError(f"export: expected {max(used) + 1} variables. Received: {len(variables)}")
-    inputs = [add(a) for a in model.sample.inputs]
-    outputs = [add(a) for a in model.sample.outputs]
-    if not end:
-        add(bytes(ALIGNMENT))  # a symbol needs a section to lie in
-    return pieces, DataOffsets(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
+    def add_model(self, model: Model, entry: Entry) -> DataOffsets:
+        """The offset of each part of a model's data."""
+        prepared, constants = self.add(model.prepared), self.add(model.program.constants)
+        used = {ref.index for launch in entry.launches for ref in launch.buffers if ref.region == "variable"}
+        given = () if model.draws is None else (model.draws.number, model.draws.seed)
+        used -= set(given)
+        variables = []
+        for index, value in enumerate(model.variables):
+            if index in used and value is None:
+                raise ValueError(f"export: 'predict' reads variable {index}, which is not given")
+            variables.append(self.add(value) if index in used and value is not None else None)
+        if used and max(used) >= len(variables):
+            raise ValueError(f"export: expected {max(used) + 1} variables. Received: {len(variables)}")
+        inputs = [self.add(a) for a in model.sample.inputs]
+        outputs = [self.add(a) for a in model.sample.outputs]
+        return DataOffsets(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
 
 
-def _metadata(model: Model, target: Target, version: str) -> bytes:
+def _metadata(model: Model, target: Target, version: str, better: Sequence[str], name: str) -> bytes:
     """The facts that a loader checks before it loads the file, as JSON in a section of its own."""
 
     def describe(tensors: Sequence[Tensor]) -> list[dict[str, object]]:
@@ -191,13 +259,15 @@ def _metadata(model: Model, target: Target, version: str) -> bytes:
         "version": version,
         "name": model.name,
         "triple": target.triple,
-        "target": target.name,
+        "target": name or target.name,
         "cpu_flags": cpu_flags(target),
         "batch": model.batch,
         "inputs": describe(model.inputs),
         "outputs": describe(model.outputs),
         "checksum": "????????",
     }
+    if better:
+        record["levels"] = [target.name, *better]
     if model.draws is not None:
         record["draws"] = True
     if model.precision != "float32":
@@ -239,9 +309,13 @@ def _seal(path: Path) -> None:
 # ---------------------------------------------------------------- the header
 
 
-def header(model: Model, entry: Entry, target: Target) -> str:
+def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission] = ()) -> str:
     """The C header of an artifact, valid C99 and C++, whatever the names of the tensors. For wasm32
     its comment says how to call the module from JavaScript."""
+    arenas = [(target.name, entry.arena), *((each.target.name, each.entry.arena) for each in better)]
+    sizes = [f"{arena.fixed} + n * {arena.per_sample} bytes" for _, arena in arenas]
+    if len(set(sizes)) > 1:
+        sizes = [",\n   ".join(f"{size} ({level})" for size, (level, _) in zip(sizes, arenas))]
     name = identifier(model.name)
     upper = name.upper()
     tensors = []
@@ -267,7 +341,7 @@ def header(model: Model, entry: Entry, target: Target) -> str:
         "BATCH": batch,
         "ABI": str(ABI),
         "RANK": str(MAX_RANK),
-        "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes",
+        "ARENA": sizes[0],
         "DRAW": "",
         "DRAWS": "",
         "AND_DRAW": "",

@@ -1,5 +1,7 @@
 """The C interface of an artifact, as LLVM IR around the entry "predict".
 
+`run` and `workspace_size` are those of a target; all else a library with code for several targets has once.
+
 Enters: a model's name, inputs and outputs, and where its data lie. Leaves: IR text, and the names
 of the functions it defines. `artifact.header` documents them. No function needs memory of its own
 but the stack; addresses of weights are computed relative to the code, so loading relocates nothing.
@@ -62,13 +64,56 @@ def identifier(name: str) -> str:
     return plain or "model"
 
 
-def wrapper_ir(
-    model: Model, entry: Entry, offsets: DataOffsets, scratch: int, target: Target
-) -> tuple[str, list[str]]:
-    """The module, and the names it defines. scratch: bytes for each thread of the pool."""
-    prefix = f"kc_{identifier(model.name)}"
+def prefix_of(model: Model) -> str:
+    """How the names of a model's functions begin."""
+    return f"kc_{identifier(model.name)}"
+
+
+def run_ir(
+    model: Model,
+    entry: Entry,
+    offsets: DataOffsets,
+    scratch: int,
+    target: Target,
+    prefix: str,
+    called: str = "kc_predict",
+    linkage: str = "",
+) -> str:
+    """Definitions of `run` and `workspace_size`. scratch: bytes for each thread of the pool. called: the
+    entry's native function."""
     word = target.pointer_bytes
     low, high = (1, _MAX_N) if model.batch is None else (model.batch, model.batch)
+    return filled(
+        _FOLDER / "c_run.ll",
+        PREFIX=prefix,
+        ENTRY=called,
+        LINKAGE=linkage,
+        DATA=DATA_SYMBOL,
+        PAGE=data_alignment(target.triple),
+        NULL=_NULL,
+        WORKSPACE=_WORKSPACE,
+        BATCH=_BATCH,
+        THREADS=MAX_THREADS,
+        LEAST=low,
+        MOST=high,
+        ARENA_PER_SAMPLE=entry.arena.per_sample,
+        ALIGNMENT=ALIGNMENT,
+        PADDING=ALIGNMENT - 1,
+        ARENA_ROUNDED=entry.arena.fixed + ALIGNMENT - 1,
+        SCRATCH=scratch,
+        VARIABLES=max(len(offsets.variables), 1),
+        PREPARED=offsets.prepared,
+        CONSTANTS=offsets.constants,
+        CHECKS=_null_checks("inputs", len(model.inputs), word)
+        + _null_checks("outputs", len(model.outputs), word),
+        VARIABLE_TABLE=_pointers("variables", offsets.variables, word),
+        **draw_words(model, word),
+    )
+
+
+def interface_ir(model: Model, offsets: DataOffsets, target: Target) -> tuple[str, list[str]]:
+    """The C interface but for `run` and `workspace_size`, and the names of all of it."""
+    prefix, word = prefix_of(model), target.pointer_bytes
     dtypes = sorted({t.type.dtype for t in model.outputs})
     text = filled(
         _FOLDER / "c_interface.ll",
@@ -80,25 +125,11 @@ def wrapper_ir(
         OK=_OK,
         NULL=_NULL,
         WORKSPACE=_WORKSPACE,
-        BATCH=_BATCH,
         SELFTEST=_SELFTEST,
-        THREADS=MAX_THREADS,
-        LEAST=low,
-        MOST=high,
-        ARENA_PER_SAMPLE=entry.arena.per_sample,
-        ALIGNMENT=ALIGNMENT,
         PADDING=ALIGNMENT - 1,
-        ARENA_ROUNDED=entry.arena.fixed + ALIGNMENT - 1,
-        SCRATCH=scratch,
         INPUTS=max(len(model.inputs), 1),
         OUTPUTS=max(len(model.outputs), 1),
-        VARIABLES=max(len(offsets.variables), 1),
-        PREPARED=offsets.prepared,
-        CONSTANTS=offsets.constants,
-        CHECKS=_null_checks("inputs", len(model.inputs), word)
-        + _null_checks("outputs", len(model.outputs), word),
-        VARIABLE_TABLE=_pointers("variables", offsets.variables, word),
-        **_draw(model, word),
+        **draw_words(model, word),
         **_selftest(model, offsets, word),
     )
     parts = [
@@ -137,11 +168,12 @@ def _pointers(table: str, offsets: Sequence[int | None], word: int, base: str = 
     return "\n".join(lines)
 
 
-def _draw(model: Model, word: int) -> dict[str, str]:
-    """The words of the template for random numbers, empty for a model that draws none: the parameter of
-    `run`, and code that stores its halves, the number of the draw and the seed, where the program reads
-    them."""
-    holes = dict.fromkeys(("DRAW_PARAMETER", "DRAW_ARGUMENT", "DRAW_CELLS", "DRAW_STORES"), "")
+def draw_words(model: Model, word: int) -> dict[str, str]:
+    """The words of the templates for random numbers, empty for a model that draws none: the parameter of
+    `run`, its type, what is given for it in a self-test and in a call by another, and code that stores
+    its halves, the number of the draw and the seed, where the program reads them."""
+    names = ("PARAMETER", "TYPE", "ARGUMENT", "GIVEN", "CELLS", "STORES")
+    holes = {f"DRAW_{name}": "" for name in names}
     if model.draws is None:
         return holes
     lines = [
@@ -158,6 +190,8 @@ def _draw(model: Model, word: int) -> dict[str, str]:
             ]
     return {
         "DRAW_PARAMETER": ", i64 %draw",
+        "DRAW_TYPE": ", i64",
+        "DRAW_GIVEN": ", i64 %draw",
         "DRAW_ARGUMENT": ", i64 0",
         "DRAW_CELLS": "  %cell.number = alloca i32, align 4\n  %cell.seed = alloca i32, align 4",
         "DRAW_STORES": "\n".join(lines),

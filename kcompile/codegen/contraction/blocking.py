@@ -147,6 +147,16 @@ def main_tile(total: int, depth: Dim, rows: Dim, lanes: int, registers: int) -> 
     return tile_vectors(vectors, lanes, registers)
 
 
+def within_panels(tile: int, panel: int) -> int:
+    """Vectors of a main tile where panels have so many (0: there are none): whole panels, or a part that
+    divides one; so are tiles of twice as many, and what they leave over of the columns."""
+    if not panel or tile % panel == 0:
+        return tile
+    if panel & (panel - 1):  # no power of two
+        return panel
+    return tile if panel % tile == 0 else min(2, panel)
+
+
 def few_rows_tile(rows: int, vectors: int, registers: int) -> int:
     """Vectors of the main tile where so many rows share a large B, and threads its columns: what takes the
     fewest cycles for two threads, with what the tiles leave over of the rows and of the columns."""
@@ -187,10 +197,13 @@ def choose_columns(
     total: int, depth: Dim, rows: Dim, dtype: str, target: Target, panels: int | None = None
 ) -> Columns:
     """Columns in tiles, parts and blocks. `part` is less than all where threads share columns. panels: the
-    columns of the panels that B was packed in, which make the tile, if it was."""
+    columns of the panels that B was packed in, if it was: they make the tile, unless they are several
+    processors'."""
     lanes = target.lanes(dtype)
     vectors = ceil_div(total, lanes)
-    tile = panels // lanes if panels else main_tile(total, depth, rows, lanes, target.registers)
+    tile = panels // lanes if panels else 0
+    if not panels or target.panel_bits:
+        tile = within_panels(main_tile(total, depth, rows, lanes, target.registers), tile)
     part = block = vectors
     if vectors * lanes > cost.MANY_COLUMNS:
         part = block = _doubled(tile, cost.COLUMN_BLOCK // lanes)

@@ -23,18 +23,20 @@ from kcompile.codegen.loops.builder import Builder
 @dataclass(frozen=True)
 class Panels:
     """Where a block of B lies. base: index of its first element. panel: vectors of a panel, with
-    `stride` elements between panels; None when rows of B are whole."""
+    `stride` elements between panels; None when rows of B are whole. parts: tiles may open within a panel."""
 
     buffer: Buffer
     base: Expr
     panel: int | None = None
     stride: int = 0
+    parts: bool = False
 
     def start(self, vector: Expr, lanes: int) -> Expr:
-        """Index of the vector that opens a tile (a multiple of the panel)."""
+        """Index of the vector that opens a tile (a multiple of the panel, or a part that divides it)."""
         if self.panel is None:
             return self.base + vector * lanes
-        return self.base + vector // self.panel * self.stride
+        start = self.base + vector // self.panel * self.stride
+        return start + vector % self.panel * lanes if self.parts else start
 
     def step(self, vector: int, lanes: int) -> int:
         if self.panel is None:

@@ -306,7 +306,9 @@ def _block(
             _pack_b(code, copied_b, vector, block_vectors, outer, start)
         if plan.by_depth and copied_a is not None:
             _copy_depth(code, copied_a, outer, start)
-        panels = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
+        panel = plan.read_b.panel
+        parts = panel is not None and plan.columns.tile % panel != 0
+        panels = replace(base.b, base=b_start, panel=panel, stride=plan.read_b.stride, parts=parts)
         if copied_b is None:
             panels = replace(panels, base=panels.start(vector, plan.columns.lanes))
         context = replace(

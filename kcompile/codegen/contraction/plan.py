@@ -42,7 +42,7 @@ from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout
-from kcompile.ir.types import Batch, Dim
+from kcompile.ir.types import BYTES, Batch, Dim
 
 ReadKind = Literal["in_place", "guarded", "packed_rows", "packed_box"]
 
@@ -143,13 +143,16 @@ def panel_width(spec: Contraction, target: Target, weights: bool, dtype: str = "
     if not isinstance(depth, int) or not isinstance(total, int) or spec.groups:
         return None
     lanes = target.lanes(dtype)
-    width = main_tile(total, depth, rows, lanes, target.registers) * lanes
+    shared = weights and target.panel_bits > 0
+    if shared:
+        lanes = target.panel_bits // (8 * BYTES[dtype])
+    width = lanes if shared else main_tile(total, depth, rows, lanes, target.registers) * lanes
     column = len(spec.m) + len(spec.k)
     trailing = [x.terms for x in spec.b.index[-len(spec.j) :]]
     in_place = (
         trailing == [((column + i, 1),) for i in range(len(spec.j))]
         and not any(spec.b.guarded)
-        and (target.masks or total % lanes == 0)
+        and ((target.masks and not shared) or total % lanes == 0)
     )
     if not in_place or dtype == "uint32":  # nobody has words but who packs
         return width
@@ -243,7 +246,7 @@ def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB
     start = sum(taps.start * x for taps, x in zip(phase.taps, strides))
     panel, row = PanelLayout(width).steps(math.prod(multiple(taps.size) for taps in phase.taps))
     steps = tuple(row * taps.step * x for taps, x in zip(phase.taps, strides))
-    return ReadB(columns.tile, False, row * start, steps, panel)
+    return ReadB(width // columns.lanes, False, row * start, steps, panel)
 
 
 def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: ReadKind) -> ReadB:

@@ -24,6 +24,7 @@ from kcompile.codegen.contraction.blocking import (
     choose_flat,
     row_major,
     tile_vectors,
+    within_panels,
 )
 from kcompile.codegen.contraction.microkernel import (
     BlockContext,
@@ -67,6 +68,8 @@ def choose_tiling(
     if _cycles(best) >= direct:
         return None
     lanes = target.lanes("float32")
+    if target.panel_bits:
+        return best.outputs, target.panel_bits // 32
     width = tile_vectors(filters // lanes, lanes, target.registers) * lanes
     return best.outputs, width if filters % width == 0 else lanes
 
@@ -299,11 +302,15 @@ class _Code:
 
     def context(self, v: Buffer, place: Expr, epilogue: Epilogue) -> BlockContext:
         """Products for one place in a patch, all columns at once."""
-        t, lanes, width = self.t, self.lanes, self.panel
+        t, lanes, width, target = self.t, self.lanes, self.panel, self.out.target
         vectors = t.filters // lanes
-        columns = Columns(t.filters, lanes, vectors, width // lanes, vectors, vectors)
+        tile = width // lanes
+        if target.panel_bits:
+            tile = within_panels(tile_vectors(vectors, lanes, target.registers), tile)
+        columns = Columns(t.filters, lanes, vectors, tile, vectors, vectors)
         panel, row = PanelLayout(width).steps(t.channels)
-        b = Panels(self.kernel, place * (t.filters * t.channels), width // lanes, panel)
+        at = place * (t.filters * t.channels)
+        b = Panels(self.kernel, at, width // lanes, panel, tile % (width // lanes) != 0)
         return BlockContext(
             a=v,
             b=b,

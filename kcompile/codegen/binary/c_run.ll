@@ -1,0 +1,69 @@
+; Memory and call of the entry "predict", as one target's code has them. c_interface.py fills in what a model's is.
+
+@$DATA = external hidden constant i8, align $PAGE
+declare i32 @$ENTRY(i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
+declare i32 @kc_pool_threads(ptr)
+define internal ptr @kc_align(ptr %memory) alwaysinline {
+  %at = ptrtoint ptr %memory to i64
+  %minus = sub i64 0, %at
+  %pad = and i64 %minus, $PADDING
+  %aligned = getelementptr i8, ptr %memory, i64 %pad
+  ret ptr %aligned
+}
+
+; Arena, scratch for each thread, and $ALIGNMENT bytes to align them; 0 for numbers that are refused.
+define $LINKAGE i64 @$PREFIX_workspace_size(i64 %n, i32 %threads) {
+  %enough = icmp sge i64 %n, $LEAST
+  %few = icmp sle i64 %n, $MOST
+  %some = icmp sge i32 %threads, 1
+  %sane = icmp sle i32 %threads, $THREADS
+  %batch = and i1 %enough, %few
+  %count = and i1 %some, %sane
+  %good = and i1 %batch, %count
+  %samples = mul i64 %n, $ARENA_PER_SAMPLE
+  %arena = add i64 %samples, $ARENA_ROUNDED
+  %round = and i64 %arena, -$ALIGNMENT
+  %wide = sext i32 %threads to i64
+  %scratch = mul i64 %wide, $SCRATCH
+  %both = add i64 %round, %scratch
+  %size = add i64 %both, $ALIGNMENT
+  %result = select i1 %good, i64 %size, i64 0
+  ret i64 %result
+}
+
+define $LINKAGE i32 @$PREFIX_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size,
+                         ptr %pool$DRAW_PARAMETER) {
+entry:
+  %variables = alloca [$VARIABLES x ptr], align 16
+$DRAW_CELLS
+  %no.inputs = icmp eq ptr %inputs, null
+  %no.outputs = icmp eq ptr %outputs, null
+  %no.workspace = icmp eq ptr %workspace, null
+  %no.arrays = or i1 %no.inputs, %no.outputs
+  %nothing = or i1 %no.arrays, %no.workspace
+  br i1 %nothing, label %null, label %tables
+tables:
+$CHECKS
+  %threads = call i32 @kc_pool_threads(ptr %pool)
+  %need = call i64 @$PREFIX_workspace_size(i64 %n, i32 %threads)
+  %bad = icmp eq i64 %need, 0
+  br i1 %bad, label %batch, label %room
+room:
+  %short = icmp slt i64 %size, %need
+  br i1 %short, label %small, label %go
+go:
+  %arena = call ptr @kc_align(ptr %workspace)
+  %prepared = getelementptr i8, ptr @$DATA, i64 $PREPARED
+  %constants = getelementptr i8, ptr @$DATA, i64 $CONSTANTS
+$VARIABLE_TABLE
+$DRAW_STORES
+  %status = call i32 @$ENTRY(i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared,
+                                 ptr %constants, ptr %arena, ptr %pool)
+  ret i32 %status
+null:
+  ret i32 $NULL
+batch:
+  ret i32 $BATCH
+small:
+  ret i32 $WORKSPACE
+}
