@@ -109,14 +109,25 @@ def parser() -> argparse.ArgumentParser:
         "build", help="compile a model into a shared library, or write it as ONNX"
     )
     add_model(command)
-    command.add_argument(
+    form = command.add_mutually_exclusive_group(required=True)
+    form.add_argument(
         "-o",
         "--output",
         type=Path,
-        required=True,
         metavar="FILE.so",
         help="a name that ends in .onnx makes a file of ONNX (extra `onnx`)",
     )
+    form.add_argument(
+        "--wheel",
+        type=Path,
+        nargs="?",
+        const=Path("."),
+        metavar="DIR",
+        help="write a wheel into this folder (default: the current one), which installs as a package that "
+        "predicts, with numpy and kcompile-runtime alone",
+    )
+    command.add_argument("--name", help="of the package (default: the model's)")
+    command.add_argument("--package-version", metavar="VERSION", help="of the package (default: 1.0)")
     command.add_argument("--target", default="native", help="default: %(default)s")
     add_precision(command)
     add_lengths(command)
