@@ -2,4 +2,7 @@
 
 Enters: a model, and what `kcompile.export` takes. Leaves: a wheel, or a folder that `npm pack` makes a
 package of. Each holds the exported library and what calls it.
+
+    wheel   the wheel
+    names   what packages may be called
 """
