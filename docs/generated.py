@@ -240,6 +240,7 @@ def options() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "kcompile": package("kcompile"),
     "kcompile_runtime": package("kcompile_runtime"),
+    "kcompile_runtime.serving": package("kcompile_runtime.serving"),
     "kcompile.testing": package("kcompile.testing"),
     "kcompile.sklearn": package("kcompile.sklearn"),
     "results": results,

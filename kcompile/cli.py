@@ -18,6 +18,7 @@ from kcompile import commands
 from kcompile.commands import CHECK_FAILED, OK
 from kcompile.stages import ENTRIES, PRECISIONS, STAGES
 from kcompile_runtime.debug import debug_level
+from kcompile_runtime.serving_limits import add_arguments as add_serving
 from kcompile_runtime.texts import printable_lines
 
 BAD_INPUT, INTERNAL, INTERRUPTED = 2, 3, 130
@@ -224,6 +225,12 @@ def parser() -> argparse.ArgumentParser:
     add_precision(command)
     add_lengths(command)
     command.set_defaults(run=commands.bench)
+
+    command = subcommands.add_parser(
+        "serve", help="answer requests for predictions over HTTP (extra `serve`)"
+    )
+    command.set_defaults(run=commands.serve)
+    add_serving(command)
 
     command = subcommands.add_parser("inspect", help="what a model file or a built library holds")
     add_model(command, "a model file, or what `kcompile build` wrote")

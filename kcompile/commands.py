@@ -99,6 +99,12 @@ def text_of_library(arguments: argparse.Namespace) -> str:
     return f"wrote {about['library']} ({about['bytes']:,} bytes){beside}"
 
 
+def serve(arguments: argparse.Namespace) -> int:
+    from kcompile_runtime.serving import run
+
+    return run(arguments)
+
+
 def quantize(arguments: argparse.Namespace) -> int:
     import kcompile
 

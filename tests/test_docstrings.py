@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from test_pages import generated
 
-PACKAGES = ("kcompile", "kcompile_runtime", "kcompile.testing", "kcompile.sklearn")
+PACKAGES = (
+    "kcompile",
+    "kcompile_runtime",
+    "kcompile_runtime.serving",
+    "kcompile.testing",
+    "kcompile.sklearn",
+)
 EDITIONS = ("kcompile.keras", "kcompile.tf_keras", "kcompile.keras3")
 MODULES = (
     "activations",

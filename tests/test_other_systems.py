@@ -132,6 +132,7 @@ POSIX = (
 REMOVED = {"darwin": LINUX, "win32": LINUX + POSIX}
 
 SCRIPT = """
+import asyncio  # of this system
 import builtins, importlib, io, os, pathlib, pkgutil, platform, shutil, subprocess, sys, tempfile, threading
 import h5py, llvmlite.binding, networkx, numpy as np, yaml, zipfile, json
 from llvmlite import ir
