@@ -232,6 +232,27 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.serve)
     add_serving(command)
 
+    command = subcommands.add_parser(
+        "report", help="a page on what a model is compiled to: graphs, kernels, times, memory, accuracy"
+    )
+    add_model(command)
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE.html",
+        help="a name that ends in .svg makes a picture of the graph before and after fusion alone",
+    )
+    command.add_argument("--batch", type=positive, default=32, help="samples (default: %(default)s)")
+    command.add_argument("--threads", type=positive, help="default: KC_THREADS, or all processors")
+    command.add_argument("--rounds", type=positive, default=30, help="measured calls (default: %(default)s)")
+    command.add_argument("--target", metavar="NAME", help="of a picture's kernels (default: this machine)")
+    add_json(command)
+    add_precision(command)
+    add_lengths(command)
+    command.set_defaults(run=commands.report)
+
     command = subcommands.add_parser("inspect", help="what a model file or a built library holds")
     add_model(command, "a model file, or what `kcompile build` wrote")
     add_json(command)

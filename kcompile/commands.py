@@ -218,6 +218,27 @@ def bench(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def report(arguments: argparse.Namespace) -> int:
+    from kcompile import report_page
+
+    compiled, picture = compile_model(arguments, threads=arguments.threads), arguments.output.suffix == ".svg"
+    if arguments.target is not None and not picture:
+        raise ValueError("--target is that of a picture, a name that ends in .svg; a page times this machine")
+    made = (
+        report_page.picture(compiled, arguments.target, arguments.lengths)
+        if picture
+        else report_page.html(compiled, arguments.batch, arguments.rounds, arguments.lengths)
+    )
+    arguments.output.write_text(made, encoding="utf-8")
+    size = arguments.output.stat().st_size
+    answer(
+        arguments,
+        lambda: f"wrote {arguments.output} ({size:,} bytes)",
+        lambda: {"report": arguments.output, "bytes": size},
+    )
+    return OK
+
+
 def inspect(arguments: argparse.Namespace) -> int:
     if not is_artifact(arguments):
         model = load_model(arguments)

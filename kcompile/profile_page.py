@@ -12,7 +12,7 @@ from collections.abc import Callable
 from kcompile.profiling import KernelTime, Profile, spelt_time
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 860, 420, 70, 50, 20
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; width: 100%; font-size: 13px }
@@ -39,20 +39,21 @@ def html(profile: Profile) -> str:
     return "\n".join(
         [
             '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f"<title>{title}</title><style>{STYLE}</style></head><body>",
             f"<h1>{title}</h1><p>{entities.escape(about)}</p>",
             "<h2>Roofline</h2>",
-            _roofline(profile, total),
+            roofline(profile, total),
             "<h2>Layers</h2>",
-            _table(profile.by_layer(), total, lambda k: k.where),
+            table(profile.by_layer(), total, lambda k: k.where),
             "<h2>Kernels</h2>",
-            _table(list(profile.kernels), total, lambda k: f"{k.where}: {k.label}"),
+            table(list(profile.kernels), total, lambda k: f"{k.where}: {k.label}"),
             "</body></html>",
         ]
     )
 
 
-def _table(rows: list[KernelTime], total: float, name: Callable[[KernelTime], str]) -> str:
+def table(rows: list[KernelTime], total: float, name: Callable[[KernelTime], str]) -> str:
+    """Times of kernels or layers, of which all take `total`; name: what a row says of itself."""
     heads = "time", "share", "", "of floor", "GFLOP/s", "GB/s", "times", "what"
     lines = ["<table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for k in rows:
@@ -67,8 +68,9 @@ def _table(rows: list[KernelTime], total: float, name: Callable[[KernelTime], st
     return "\n".join([*lines, "</table>"])
 
 
-def _roofline(profile: Profile, total: float) -> str:
-    """Operations a second over operations for each byte, both logarithmic, below what the machine allows."""
+def roofline(profile: Profile, total: float) -> str:
+    """A picture: operations a second over operations for each byte, both logarithmic, below what the machine
+    allows."""
     shown = [k for k in profile.kernels if k.flops and k.bytes and k.seconds]
     ridge = profile.flops / profile.bandwidth
     across = [k.flops / k.bytes for k in shown] + [ridge / 16, ridge * 16]

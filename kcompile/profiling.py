@@ -266,7 +266,7 @@ def _kernel_time(
     flops = times * sum(_flops(group, n) for group in groups)
     bytes = times * sum(_bytes(group, n) for group in groups)
     layers = dict.fromkeys(str(source) for launch in launches for source in launch.sources)
-    label = "; ".join(_label(group) for group in groups) or COPY
+    label = "; ".join(operations(group) for group in groups) or COPY
     return KernelTime(label, tuple(layers), times, seconds, flops, bytes, limits.floor(flops, bytes))
 
 
@@ -297,7 +297,7 @@ def _bytes(group: Node, n: int) -> int:
     return total
 
 
-def _label(group: Node) -> str:
+def operations(group: Node) -> str:
     """The operations of a kernel; contractions with the sizes of their loops."""
     nodes = [m for m in _nodes(group) if m.op.kind != "source"]
     names = [

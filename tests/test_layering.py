@@ -56,6 +56,7 @@ ALLOWED = {
         "stages",
     },
     "accuracy": {"runtime"},
+    "report_page": {"model", "native", "profiling", "profile_page", "compiler", "codegen", "ir", "runtime"},
     "function_code": {"native", "compiler", "ir", "codegen", "keras", "jaxpr", "runtime"},
     "quantization": {"model", "accuracy", "native", "compiler", "ir", "codegen", "keras", "runtime"},
     "sklearn": {"keras", "runtime"},
@@ -65,7 +66,7 @@ ALLOWED = {
     "testing": {"public", "model", "interpreted", "ir", "keras", "runtime"},
     "tensorflow": {"keras", "ir", "runtime"},
     "run": {"keras", "tensorflow", "runtime"},
-    "cli": {"public", "profile_page", "demo", "run", "stages", "runtime"},
+    "cli": {"public", "profile_page", "report_page", "demo", "run", "stages", "runtime"},
 }
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
 # a folder or a module beside it; "" is the package itself.
@@ -111,6 +112,7 @@ ROOMS = {
         "passes": {*_OPS, "ops"},
         "precision": {*_OPS, "ops"},
         "networks": {"graph"},
+        "pictures": set(),
     },
     "kcompile.files": {"reader": set()},
 }

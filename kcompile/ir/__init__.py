@@ -19,6 +19,7 @@ What is done with a graph:
     passes       the optimisations, and their order (`passes.pipeline`)
     digest       names a graph by its content
     networks     what networkx' algorithms say of it
+    pictures     boxes and edges as SVG
 What ops and passes share:
     elements     the protocol that rules for one element are written with
     space        the iteration domain of a group
