@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
     from kcompile.model import export as export
+    from kcompile.packages.npm import export_npm as export_npm
     from kcompile.packages.wheel import export_wheel as export_wheel
     from kcompile.quantization import QuantizedModel as QuantizedModel
     from kcompile.quantization import quantize as quantize
@@ -46,6 +47,7 @@ _HOMES = {
     "compile_jax": "kcompile.function_code",
     "compile_trace": "kcompile.function_code",
     "export": "kcompile.model",
+    "export_npm": "kcompile.packages.npm",
     "export_wheel": "kcompile.packages.wheel",
     "quantize": "kcompile.quantization",
     "CompiledModel": "kcompile.model",
@@ -63,6 +65,7 @@ __all__ = [
     "compile",
     "compile_jax",
     "export",
+    "export_npm",
     "export_wheel",
     "load",
     "quantize",

@@ -127,8 +127,16 @@ def parser() -> argparse.ArgumentParser:
         help="write a wheel into this folder (default: the current one), which installs as a package that "
         "predicts, with numpy and kcompile-runtime alone",
     )
+    form.add_argument(
+        "--npm",
+        type=Path,
+        metavar="DIR",
+        help="write a package for JavaScript into this folder (with --target wasm32)",
+    )
     command.add_argument("--name", help="of the package (default: the model's)")
-    command.add_argument("--package-version", metavar="VERSION", help="of the package (default: 1.0)")
+    command.add_argument(
+        "--package-version", metavar="VERSION", help="of the package (default: 1.0, or 1.0.0)"
+    )
     command.add_argument("--target", default="native", help="default: %(default)s")
     add_precision(command)
     add_lengths(command)

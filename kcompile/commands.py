@@ -60,16 +60,25 @@ def run(arguments: argparse.Namespace) -> int:
 def build(arguments: argparse.Namespace) -> int:
     import kcompile
 
-    options = {"target": arguments.target, "lengths": arguments.lengths}
     named = {"name": arguments.name, "version": arguments.package_version}
     given = {key: value for key, value in named.items() if value is not None}
     if arguments.wheel is not None:
-        path = kcompile.export_wheel(compile_model(arguments), arguments.wheel, **given, **options)
+        options = {"target": arguments.target, "lengths": arguments.lengths, **given}
+        path = kcompile.export_wheel(compile_model(arguments), arguments.wheel, **options)
         about = {"package": path, "bytes": path.stat().st_size, "target": arguments.target}
         answer(arguments, lambda: f"wrote {path} ({about['bytes']:,} bytes)", lambda: about)
         return OK
+    if arguments.npm is not None:
+        if arguments.target != "wasm32":
+            raise ValueError(f"--npm goes with --target wasm32. Received: --target {arguments.target}")
+        options = {"lengths": arguments.lengths, **given}
+        folder = kcompile.export_npm(compile_model(arguments), arguments.npm, **options)
+        size = (folder / "model.wasm").stat().st_size
+        found = {"package": folder, "bytes": size, "target": arguments.target}
+        answer(arguments, lambda: f"wrote {folder} (its module: {size:,} bytes)", lambda: found)
+        return OK
     if given:
-        raise ValueError("--name and --package-version are of a package: give --wheel, not -o")
+        raise ValueError("--name and --package-version are of a package: give --wheel or --npm, not -o")
     check_suffix(arguments)
     compiled = compile_model(arguments)
     kcompile.export(compiled, str(arguments.output), target=arguments.target, lengths=arguments.lengths)

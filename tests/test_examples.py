@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 
 import gallery
 import pytest
@@ -33,6 +34,18 @@ def test_export_c(root, capsys):
     pytest.importorskip("ziglang")  # links for all targets
     assert main_of(root, "export_c.py")(epochs=2) == 1.0
     assert "DIFFERENT" not in printed(capsys, "export_c.py")
+
+
+def test_web_page(root, capsys, tmp_path):
+    pytest.importorskip("ziglang")
+    found = main_of(root, "web_page.py")(epochs=3, folder=tmp_path)
+    assert {"index.html", "page.mjs", "last.json", "model"} <= {path.name for path in tmp_path.iterdir()}
+    if found is None:
+        pytest.skip("needs node")
+    same, taught, accuracy = found
+    assert same == 1.0 and taught == "7" and accuracy > 0.8
+    printed(capsys, "web_page.py")
+    subprocess.run(["node", "--check", tmp_path / "page.mjs"], check=True)
 
 
 def test_quantize(root, capsys):

@@ -4,5 +4,6 @@ Enters: a model, and what `kcompile.export` takes. Leaves: a wheel, or a folder 
 package of. Each holds the exported library and what calls it.
 
     wheel   the wheel
+    npm     the package for JavaScript, of the files of javascript/
     names   what packages may be called
 """

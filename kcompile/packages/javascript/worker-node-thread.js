@@ -1,0 +1,5 @@
+import { parentPort } from "node:worker_threads";
+import { load } from "./node.js";
+import { serve } from "./remote.js";
+
+serve(parentPort, load);

@@ -1,0 +1,154 @@
+"""A package of one model for JavaScript and TypeScript: a folder that `npm pack` and bundlers take.
+
+Enters: a model, and what `kcompile.export` takes for wasm32. Leaves: a folder with the WebAssembly module,
+what loads it in browsers, in Node and in workers of either (the files of `javascript/`), types for this
+model, and package.json. It depends on nothing. The same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from kcompile.model import CompiledModel, export
+from kcompile.model import compile as compile_model
+from kcompile.packages.names import npm_name, table, version_number
+from kcompile.version import __version__
+from kcompile_runtime import read_contents
+from kcompile_runtime.checks import check_path
+from kcompile_runtime.replacing import replace_all, work_folder
+from kcompile_runtime.texts import printable
+
+_SOURCES = Path(__file__).parent / "javascript"
+_ARRAYS = {"int64": "BigInt64Array", "uint64": "BigUint64Array", "bool": "Uint8Array"}
+# What who imports the package gets: types first, as TypeScript asks for it
+_EXPORTS = {
+    ".": {"types": "./index.d.ts", "node": "./node.js", "default": "./index.js"},
+    "./worker": {"types": "./worker.d.ts", "node": "./worker-node.js", "default": "./worker.js"},
+    "./model.wasm": "./model.wasm",
+    "./package.json": "./package.json",
+}
+
+
+def export_npm(
+    model: Any,
+    folder: str | os.PathLike[str],
+    name: str | None = None,
+    version: str = "1.0.0",
+    batch: int | None = None,
+    lengths: Any = None,
+) -> Path:
+    """Write a package of one model for JavaScript into `folder`, made where there is none: a module of
+    WebAssembly with what loads it, types, and package.json. Gives the folder; files of these names are
+    replaced, others stay.
+
+    name: of the package, default the model's. version: likewise. model, batch, lengths: as `export` takes
+    them. Raises InputError for arguments that make no sense, and what `export` raises.
+    """
+    folder = Path(check_path("export_npm: folder", folder))
+    version = version_number(version, semantic=True)
+    compiled = model if isinstance(model, CompiledModel) else compile_model(model)
+    package = npm_name(name, compiled.model.name)
+    with tempfile.TemporaryDirectory() as work:
+        library = export(compiled, Path(work) / "model.wasm", "wasm32", None, batch, lengths)
+        files = dict(_files(package, version, read_contents(library).metadata, library.read_bytes()))
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        part = stack.enter_context(work_folder(folder / "package"))
+        for file, data in files.items():
+            (part / file).write_bytes(data)
+        replace_all([(part / file, folder / file) for file in files])
+    return folder
+
+
+def _files(package: str, version: str, about: dict[str, Any], module: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of what is in the package."""
+    yield "model.wasm", module
+    types = {
+        "NAME": about["name"],
+        "INPUTS": _arrays(about, "inputs"),
+        "OUTPUTS": _arrays(about, "outputs"),
+        "INPUT_NAMES": _names(about, "inputs"),
+        "OUTPUT_NAMES": _names(about, "outputs"),
+    }
+    for source in sorted(_SOURCES.iterdir()):
+        text = source.read_text(encoding="utf-8")
+        if source.suffix == ".js":
+            yield source.name, text.encode()
+        elif source.suffix == ".txt":
+            yield source.stem, Template(text).substitute(types).encode()
+    yield "README.md", _readme(package, about).encode()
+    names = sorted(
+        path.name.removesuffix(".txt") for path in _SOURCES.iterdir() if path.suffix in (".js", ".txt")
+    )
+    yield "package.json", (json.dumps(_package(package, version, about, names), indent=2) + "\n").encode()
+
+
+def _package(package: str, version: str, about: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    return {
+        "name": package,
+        "version": version,
+        "description": f"The model {about['name']}, compiled by kcompile {__version__}",
+        "type": "module",
+        "exports": _EXPORTS,
+        "main": "./node.js",
+        "browser": "./index.js",
+        "types": "./index.d.ts",
+        "files": [*names, "model.wasm"],
+        "sideEffects": [name for name in names if name.endswith("-thread.js")],
+        "engines": {"node": ">=18"},
+    }
+
+
+def _arrays(about: Mapping[str, Any], what: str) -> str:
+    """The typed arrays of inputs or outputs, as the elements of a type of TypeScript."""
+
+    def array(dtype: str) -> str:
+        return _ARRAYS.get(dtype) or dtype.capitalize() + "Array"
+
+    return ", ".join(array(spec["dtype"]) for spec in about[what])
+
+
+def _names(about: Mapping[str, Any], what: str) -> str:
+    """Of inputs or outputs, as they may stand in a comment."""
+    texts = (f"{spec['name']} ({', '.join(map(str, spec['shape']))})" for spec in about[what])
+    return printable(", ".join(texts)).replace("*/", "* /")
+
+
+def _readme(package: str, about: dict[str, Any]) -> str:
+    arrays = _arrays(about, "inputs").split(", ")
+    given = ", ".join(f"new {array}({_elements(spec)})" for array, spec in zip(arrays, about["inputs"]))
+    return "\n".join(
+        [
+            f"# {package}",
+            "",
+            f"The model `{about['name']}`, compiled by kcompile {__version__} to WebAssembly (with simd128).",
+            "",
+            "```js",
+            f'import {{ load }} from "{package}";',
+            "",
+            "const model = await load();",
+            f"const [y] = model.predict(1, [{given}]);",
+            "```",
+            "",
+            *table(about),
+            "",
+            f"`{package}/worker` has the same `load`, of a model that runs in a worker: its methods give",
+            "promises, and `close()` ends the worker.",
+            "",
+        ]
+    )
+
+
+def _elements(spec: Mapping[str, Any]) -> int:
+    """How many numbers one sample has."""
+    count = 1
+    for d in spec["shape"]:
+        count *= d if isinstance(d, int) else int(d.removesuffix("n") or 1)
+    return count
