@@ -79,6 +79,7 @@ def test_every_example_is_on_the_page_and_tested(root):
         "quantize.py",
         "test_a_layer.py",
         "endless_images.py",
+        "web_page.py",
     }
     assert {path.name for path in gallery.EXAMPLES.glob("*.py")} == tested
     found = {path.relative_to(gallery.EXAMPLES).as_posix() for path in gallery.EXAMPLES.rglob("*.py")}
