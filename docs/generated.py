@@ -60,11 +60,19 @@ def described(module: ModuleType, skip: Iterable[str] = ()) -> str:
         if isinstance(value, type) and issubclass(value, BaseException):
             parts.append(directive("autoexception", f"{module.__name__}.{name}", ":show-inheritance:"))
         elif isinstance(value, type):
-            options = (":members:", ":special-members: __call__")
+            options = [":members:", ":special-members: __call__"]
+            if foreign := [m for m in vars(value) if not m.startswith("_") and not _ours(value, m)]:
+                options.append(f":exclude-members: {', '.join(foreign)}")
             parts.append(directive("autoclass", f"{module.__name__}.{name}", *options))
         elif callable(value):
             parts.append(directive("autofunction", f"{module.__name__}.{name}"))
     return "\n\n".join(parts)
+
+
+def _ours(kind: type, member: str) -> bool:
+    """Whether it is no method that another library gave a class of ours."""
+    module = getattr(getattr(kind, member), "__module__", None)
+    return module is None or module.partition(".")[0] in ("kcompile", "kcompile_runtime")
 
 
 def directive(kind: str, name: str, *options: str) -> str:

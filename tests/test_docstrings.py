@@ -129,3 +129,9 @@ def test_errors_of_a_function_are_found() -> None:
         raise RuntimeError
 
     assert raised(fails) == {"ValueError"} and parameters(fails) == {"x"}
+
+
+def test_the_reference_leaves_out_what_other_libraries_add_to_our_classes() -> None:
+    pytest.importorskip("sklearn")
+    text = generated.PARTS["kcompile.sklearn"]()
+    assert ":exclude-members: set_fit_request," in text and "exclude" not in generated.PARTS["kcompile"]()

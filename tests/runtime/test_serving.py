@@ -249,6 +249,8 @@ WRONG = [
     (b"\xff", "no JSON"),
     (b"[" * 100_000, "no JSON"),
     (b'{"inputs": [NaN]}', "no JSON"),
+    (b'{"inputs": [], "inputs": []}', "an object has a name twice"),
+    (plain(tensor={"data": [0] * 17}), "flat or nested as [6, 3]. Received: shape [17]"),
     ([], "the request: expected an object. Received: an array"),
     ({}, "inputs: expected ['x']. Missing: ['x']"),
     ({"inputs": 3}, "inputs: expected an array. Received: a number"),
