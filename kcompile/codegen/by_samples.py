@@ -68,7 +68,9 @@ def _is_rowwise_node(m: Node, operands: Sequence[TensorType]) -> bool:
     samples = [t for t in operands if _has_batch(t)]
     if not _leads_with_batch(m.types[0]):
         return not samples  # else a sum over samples
-    return all(t.shape[0] == m.types[0].shape[0] for t in samples) and _goes_by_rows(m, operands)
+    several = m.regions or m.op.view or m.op.contraction is not None  # rows of a sample, not as many
+    aligned = all(_leads_with_batch(t) if several else t.shape[0] == m.types[0].shape[0] for t in samples)
+    return aligned and _goes_by_rows(m, operands)
 
 
 def _goes_by_rows(m: Node, operands: Sequence[TensorType]) -> bool:
@@ -79,7 +81,7 @@ def _goes_by_rows(m: Node, operands: Sequence[TensorType]) -> bool:
         return m.op.contraction(*operands, **m.attrs).by_sample
     if m.op.numbered is not None:
         return m.op.numbered > 0 or not _has_batch(operands[0])
-    return m.op.kind in ("elementwise", "source") or m.op.row_by_row(**m.attrs)
+    return m.op.view or m.op.kind in ("elementwise", "source") or m.op.row_by_row(**m.attrs)
 
 
 def _has_batch(type: TensorType) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpu import machine
 
 from kcompile.codegen import targets
 from kcompile.codegen.program import Launch
@@ -103,6 +104,16 @@ def test_attention(sizes: tuple[int, int, int, int, int], mask: str, outside: bo
         results.append(whole)
     np.testing.assert_array_equal(*results)
     np.testing.assert_allclose(results[0], expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("mask", "outside"), [("causal", False), ("bias", True)])
+def test_attention_on_blocks_of_threads(mask: str, outside: bool) -> None:
+    """On graphics processors it stays several kernels, which read heads where they lie all the same."""
+    graph = attention((3, 7, 11, 9, 5), mask, outside)
+    values = draw(graph, 2)
+    expected = run(graph, 2, values, {}, "float64").outputs["y"]
+    (got,), _ = machine.run(graph, 2, values)
+    np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
 
 
 def test_no_memory_of_all_scores_nor_of_copies() -> None:
