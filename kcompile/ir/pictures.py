@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 import networkx as nx
 
@@ -48,10 +49,7 @@ def colour_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def drawn(
-    boxes: Mapping[Hashable, Box],
-    edges: Iterable[tuple[Hashable, Hashable]],
-    rankdir: str = "TB",
-    label: str = "",
+    boxes: Mapping[Any, Box], edges: Iterable[tuple[Hashable, Hashable]], rankdir: str = "TB", label: str = ""
 ) -> str:
     """The picture as SVG. edges: pairs of keys of boxes. rankdir: the direction of edges, "TB" is down, "LR"
     to the right, "BT" and "RL" the other way."""

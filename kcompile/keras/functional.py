@@ -49,7 +49,7 @@ from kcompile.keras.prelude import Prelude, prelude_of
 from kcompile.keras.saving import Saving
 from kcompile.keras.settings import snake_case
 from kcompile.keras.standardize import by_name
-from kcompile.keras.summary import print_summary
+from kcompile.keras.summary import print_summary, summary_as_html
 from kcompile.keras.tensors import is_number, new_random_state
 from kcompile.keras.topology import back_from, count_runs, sort_nodes
 from kcompile.keras.tracing import Inferred, current, infer_nodes, trace_nodes, trace_of
@@ -571,6 +571,10 @@ class Model(Training, Saving, Configured, Network, Outputs, ModelMembers, Layer)
                 "the first layer an input_shape, call build, or fit it first"
             )
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+
+    def _repr_html_(self) -> str | None:
+        """The summary as notebooks show it; they print `repr` where this is None."""
+        return summary_as_html(self) if self.built else None
 
 
 def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:

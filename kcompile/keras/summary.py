@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import pairwise
 from math import ceil
 from typing import Any
@@ -88,6 +89,21 @@ def print_summary(
         return
     for line in lines:
         (print if print_fn is None else print_fn)(line)
+
+
+def summary_as_html(model: Any) -> str:
+    """The table of layers as HTML, with the layers of models inside, and numbers of parameters below."""
+    style, chain = edition(model.vintage).summary, _is_chain(model)
+    layers = model.layers if edition(model.vintage).own_layers else model.operations
+    lines = [f"<p>Model: <b>{escape(printable(model.name))}</b></p>", "<table><tr>"]
+    lines += [f'<th style="text-align: left">{head}</th>' for head in HEADS[: 3 if chain else 4]]
+    for row in _flat(list(_rows(model, layers, chain, style, True, False))):
+        name = f"{'&emsp;' * row.level}{escape(f'{row.name} ({row.kind})')}"
+        cells = [name, escape(row.shape), row.params, *([] if chain else [escape(", ".join(row.sources))])]
+        lines.append("</tr><tr>" + "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells))
+    lines.append("</tr></table>")
+    counts = [f"{kind} params: {n:,} ({_size(size, 'B')})" for kind, (n, size) in _counts(model).items()]
+    return "\n".join([*lines, f"<p>{'<br>'.join(counts)}</p>"])
 
 
 @dataclass(frozen=True)

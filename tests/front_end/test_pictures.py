@@ -8,11 +8,14 @@ import stat
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from kcompile import keras3, tf_keras
 from kcompile.keras import utils
+from kcompile.keras.callbacks import History
 from kcompile.keras.layers import Dense, GlobalMaxPooling1D, Input, TimeDistributed, add
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.utils.vis_utils import drawing, model_to_dot, plot_model
@@ -84,11 +87,79 @@ def test_text_needs_no_library_and_no_program(nested: Model, tmp_path: Path, mon
     plot_model(nested, tmp_path / "model.dot", rankdir="LR", dpi=200)
     text = (tmp_path / "model.dot").read_text()
     assert text.startswith('digraph "outer" {') and 'rankdir="LR"' in text and 'dpi="200"' in text
-    with pytest.raises(ImportError, match=r"kcompile\[plot\]"):
-        model_to_dot(nested)
+    made = model_to_dot(nested)
+    assert made.to_string().startswith('digraph "outer" {') and made.create(format="dot").startswith(
+        b"digraph"
+    )
+    made.write(tmp_path / "again.dot")
     with pytest.raises(OSError, match="graphviz"):
         plot_model(nested, str(tmp_path / "model.png"))
-    assert os.listdir(tmp_path) == ["model.dot"]
+    assert sorted(os.listdir(tmp_path)) == ["again.dot", "model.dot"]
+
+
+def test_pictures_are_drawn_here_where_graphviz_is_not(
+    nested: Model, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "pydot", None)
+    plot_model(nested, tmp_path / "model.svg", show_shapes=True, expand_nested=True)
+    picture = ElementTree.fromstring((tmp_path / "model.svg").read_text())
+    texts = {each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"sum: Add", "input: [(None, 2), (None, 2)]", "output: (None, 2)", "one: Dense"} <= texts
+    dashed = [r for r in picture.iter("{http://www.w3.org/2000/svg}rect") if r.get("stroke-dasharray")]
+    assert len(dashed) == 3  # of the model that is called twice, with its input
+    assert model_to_dot(nested)._repr_svg_() == model_to_dot(nested).create(prog="dot", format="svg").decode()
+    wide, high = (model_to_dot(nested, rankdir=way).svg().split("viewBox='0 0 ")[1] for way in ("LR", "TB"))
+    assert float(wide.split()[0]) > float(high.split()[0])
+
+
+def test_notebooks_show_a_summary(nested: Model) -> None:
+    text = nested._repr_html_()
+    assert text is not None and "each (TimeDistributed)" in text and "&emsp;one (Dense)" in text
+    assert "Total params: 23 (92.00 B)" in text and "Connected to" in text
+    for keras in (tf_keras, keras3):
+        chain = keras.Sequential([keras.layers.Dense(3)], name="a<b")
+        assert chain._repr_html_() is None
+        chain.build((None, 2))
+        found = chain._repr_html_()
+        assert (
+            "a&lt;b" in found and '<td style="text-align: left">9</td>' in found and "Connected" not in found
+        )
+
+
+def trained() -> Any:
+    model = Sequential([Dense(1, input_dim=2)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    return model.fit(x, y, epochs=3, validation_data=(x, y), verbose=0)
+
+
+def test_a_history_is_a_chart(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    history = trained()
+    chart = history.plot(to_file=tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert text == chart._repr_svg_() + "\n"
+    texts = [each.text for each in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"loss", "val_loss", "epoch", "1", "3"} <= set(texts) and text.count("<polyline") == 4
+    assert history.plot("loss").text.count("<polyline") == 2
+    assert history.plot(["val_loss"]).text.count("<polyline") == 1
+    with pytest.raises(ImportError, match=r"kcompile\[plot\]"):
+        history.plot(to_file=tmp_path / "a.png")
+    with pytest.raises(ValueError, match="'nothing'"):
+        history.plot(["nothing"])
+    with pytest.raises(ValueError, match="given to fit"):
+        History().plot()
+    history.history["loss"][1] = float("nan")
+    history.history["odd"] = [[1.0], [2.0], [3.0]]
+    assert history.plot().text.count("<circle") == 11
+
+
+def test_matplotlib_draws_where_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    figure = trained().plot(to_file=tmp_path / "a.png")
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_pydot_gets_the_same_graph(nested: Model) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kcompile.keras.callbacks.charts import plotted
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import Edition, edition
 from kcompile.keras.settings import vintage
 from kcompile.keras.tensors import one_or_list
+from kcompile_runtime.checks import check_path
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 from kcompile_runtime.training import Logs
 
@@ -238,6 +240,18 @@ class History(Callback):
         self.epoch.append(epoch)
         for key, value in (logs or {}).items():
             self.history.setdefault(key, []).append(value)
+
+    def plot(self, names: Sequence[str] | str | None = None, to_file: Any = None) -> Any:
+        """A chart of what was logged, a panel for each of the logs with that of validation in it: a figure of
+        matplotlib where that is installed (extra `plot`), else a `charts.Chart`, SVG that notebooks show.
+
+        names: of logs, default all that are numbers. to_file: where to write it too; without matplotlib a
+        name that ends in .svg. Raises InputError for names that are none, and before training.
+        """
+        made = plotted(self.epoch, self.history, names)
+        if to_file is not None:
+            made.savefig(check_path("plot: to_file", to_file))
+        return made
 
 
 def edition_of(model: Any) -> Edition:

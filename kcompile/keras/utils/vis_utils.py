@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from kcompile.ir.networks import quoted
+from kcompile.ir.pictures import COLOURS, Box, drawn
 from kcompile.keras.engine import Layer
 from kcompile.keras.extras import library
 from kcompile.keras.functional import Model
 from kcompile.keras.layers.wrappers import Wrapper
 from kcompile_runtime.checks import check_number, check_path
-from kcompile_runtime.errors import InputError, ModelError, ProgramError, describe
+from kcompile_runtime.errors import ExtraError, InputError, ModelError, ProgramError, describe
 
 __all__ = ["model_to_dot", "plot_model"]
 
@@ -76,6 +77,36 @@ class Drawing:
             yield f"{indent}}}"
         yield from (f"{indent}{quoted(a)} -> {quoted(b)};" for a, b in self.edges)
 
+    to_string = text  # as a Dot of pydot has it
+
+    def svg(self) -> str:
+        """The picture, drawn by `kcompile.ir.pictures`; what is in a box has a dashed border."""
+        boxes = {
+            name: Box(_lines(label), COLOURS[depth % len(COLOURS)], part.name if depth else "", depth > 0)
+            for part, depth in self._parts()
+            for name, label in part.labels.items()
+        }
+        edges = [edge for part, _ in self._parts() for edge in part.edges]
+        return drawn(boxes, edges, self.options.get("rankdir", "TB"), self.name)
+
+    def _parts(self, depth: int = 0) -> Iterator[tuple[Drawing, int]]:
+        yield self, depth
+        for box in self.inside:
+            yield from box._parts(depth + 1)
+
+    def create(self, prog: str = "dot", format: str = "svg") -> bytes:
+        """The picture in a format, as a Dot of pydot makes it: "dot", "svg", or what the program knows."""
+        if format in TEXTS:
+            return self.text().encode()
+        return _rendered(self, format, prog)
+
+    def write(self, path: Any, prog: str = "dot", format: str = "dot") -> None:
+        """Write the picture, by default as text."""
+        Path(check_path("write: path", path)).write_bytes(self.create(prog, format))
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
     def of_pydot(self, pydot: Any, box: bool) -> Any:
         """The graph as a Dot of pydot, or as a Cluster."""
         graph = pydot.Cluster(self.name) if box else pydot.Dot(self.name, graph_type="digraph")
@@ -105,17 +136,20 @@ def model_to_dot(
     show_layer_activations: bool = False,
     show_trainable: bool = False,
 ) -> Any:
-    """The layers of a model as a pydot.Dot: a node for each, and an edge for each tensor between two.
+    """The layers of a model as a pydot.Dot: a node for each, and an edge for each tensor between two. Without
+    pydot, a `Drawing`, which has `to_string`, `create` and `write` as that, and which notebooks show.
 
     show_shapes: with the shapes of inputs and outputs. show_layer_names: with the names. rankdir: the
     direction, "TB" is down, "LR" to the right. expand_nested: models inside as boxes with their layers. dpi:
     dots in an inch of a picture. subgraph: a pydot.Cluster, for a graph of one's own. show_dtype,
-    show_layer_activations, show_trainable: with what each layer says of these. Raises ExtraError (an
-    ImportError) without pydot; `plot_model` needs none.
+    show_layer_activations, show_trainable: with what each layer says of these. Raises InputError, ModelError.
     """
     said = Said(show_dtype, show_layer_activations, show_trainable)
     found = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, subgraph, said)
-    return found.of_pydot(library("pydot", "plot"), subgraph)
+    try:
+        return found.of_pydot(library("pydot", "plot"), subgraph)
+    except ExtraError:
+        return found
 
 
 def plot_model(
@@ -133,36 +167,46 @@ def plot_model(
 ) -> Any:
     """Write a picture of a model's layers to a file; arguments as `model_to_dot` has them.
 
-    The suffix of to_file is the format: .dot and .gv are text; .png (also without a suffix), .svg, .pdf and
-    others are drawn by Graphviz' program `dot`. Raises ProgramError (an OSError) where that is not installed
-    or does not know the format; then no file is written. In a notebook, gives the picture to be shown.
+    The suffix of to_file is the format: .dot and .gv are text; .svg is drawn by Graphviz' program `dot`, or
+    here where that is not installed; .png (also without a suffix), .pdf and others by it alone. Raises
+    ProgramError (an OSError) where it is not installed or does not know the format; then no file is written.
+    In a notebook, gives the picture to be shown.
     """
     path = Path(check_path("plot_model: to_file", to_file))
     said = Said(show_dtype, show_layer_activations, show_trainable)
-    text = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, said=said).text()
+    found = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, said=said)
     form = path.suffix[1:].lower() or "png"
-    if form in TEXTS:
-        path.write_text(text, encoding="utf-8")
-        return None
-    path.write_bytes(_rendered(text, form))
+    path.write_bytes(found.create(format=form))
     shown = sys.modules.get("IPython.display")
+    if shown is not None and form == "svg":
+        return shown.SVG(filename=str(path))
     if shown is not None and form in ("png", "jpg", "jpeg", "gif"):
         return shown.Image(filename=str(path))
     return None
 
 
-def _rendered(text: str, form: str) -> bytes:
-    """The picture of a graph in DOT, in this format."""
-    program = shutil.which("dot")
+def _rendered(found: Drawing, form: str, name: str) -> bytes:
+    """The picture of a graph in this format, by Graphviz' program of this name."""
+    program = shutil.which(name)
+    if program is None and form == "svg":
+        return found.svg().encode()
     if program is None:
         raise ProgramError(
-            "plot_model: the program dot of Graphviz draws pictures, and is not installed: see "
-            "https://graphviz.org/download. A file whose name ends in .dot needs no program"
+            f"plot_model: the program {name} of Graphviz draws pictures, and is not installed: see "
+            "https://graphviz.org/download. A file whose name ends in .svg or .dot needs no program"
         )
-    done = subprocess.run([program, f"-T{form}"], input=text.encode(), capture_output=True, check=False)
+    given = found.text().encode()
+    done = subprocess.run([program, f"-T{form}"], input=given, capture_output=True, check=False)
     if done.returncode or not done.stdout:
         raise ProgramError(f"plot_model: {program} -T{form}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
+
+
+def _lines(label: str) -> tuple[str, ...]:
+    """The lines of a label of DOT's records, see `_label`."""
+    head, _, shapes = label.partition("\n|{input:|output:}|{{")
+    given, _, made = shapes.removesuffix("}}").partition("}|{")
+    return (*head.split("|"), *([f"input: {given}", f"output: {made}"] if shapes else []))
 
 
 def drawing(
