@@ -29,12 +29,12 @@ if kcompile_runtime.__version__ != __version__:
     )
 
 if TYPE_CHECKING:
+    from kcompile.exporting import export as export
     from kcompile.files import load as load
     from kcompile.function_code import compile_jax as compile_jax
     from kcompile.function_code import compile_trace as compile_trace
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
-    from kcompile.model import export as export
     from kcompile.packages.npm import export_npm as export_npm
     from kcompile.packages.wheel import export_wheel as export_wheel
     from kcompile.quantization import QuantizedModel as QuantizedModel
@@ -46,7 +46,7 @@ _HOMES = {
     "compile": "kcompile.model",
     "compile_jax": "kcompile.function_code",
     "compile_trace": "kcompile.function_code",
-    "export": "kcompile.model",
+    "export": "kcompile.exporting",
     "export_npm": "kcompile.packages.npm",
     "export_wheel": "kcompile.packages.wheel",
     "quantize": "kcompile.quantization",

@@ -1,6 +1,6 @@
 """A compiled model, as users hold it: Keras' methods on native code.
 
-`compile` takes a model of our front end, a live Keras model, or a path; `export` writes an artifact.
+`compile` takes a model of our front end, a live Keras model, or a path.
 Native code for an entry ("predict", "test", "train") is made when it is first needed.
 """
 
@@ -10,43 +10,32 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kcompile import compiler, shown
 from kcompile.codegen import targets
-from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
 from kcompile.ir.types import bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.engines import CALLED
 from kcompile.keras.lengths import lengths_of
-from kcompile.native import (
-    CudaEngine,
-    NativeEngine,
-    Verification,
-    VerificationError,
-    bytes_of,
-    without_updates,
-)
+from kcompile.native import CudaEngine, NativeEngine, Verification, VerificationError
 from kcompile.stages import PRECISIONS, STAGES
-from kcompile_runtime import Program
-from kcompile_runtime.checks import check_count, check_number, check_path
+from kcompile_runtime.checks import check_count
 from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.threads import check_threads
 
 if TYPE_CHECKING:
     from kcompile.accuracy import Accuracy
-    from kcompile.codegen.binary.exported import Draws, Sample
     from kcompile.profiling import Profile
 
 _log = logging.getLogger("kcompile")
 
-__all__ = ["CompiledModel", "VerificationError", "compile", "export"]
+__all__ = ["CompiledModel", "VerificationError", "compile"]
 
 
 class CompiledModel:
@@ -466,133 +455,3 @@ def attach_engine(
     )
     model.use_engine(engine)
     return engine
-
-
-def export(
-    model: Any,
-    path: str | os.PathLike[str],
-    target: str = "native",
-    cpu: str | None = None,
-    batch: int | None = None,
-    lengths: Any = None,
-) -> Path:
-    """Write the library `path` and its C header beside it (suffix .h); or a file of ONNX, opset 18, where the
-    name ends in .onnx (extra `onnx`; without target and cpu, for any batch or the one given). Gives the path.
-
-    target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
-    "x86-64-v3", "x86-64-v4", "x86-64" (code for each of the three, of which the library takes the best
-    that the processor has, over one copy of the weights), "aarch64" or "riscv64" (rv64gc with vectors)
-    for a shared object for Linux, "wasm32" for a WebAssembly module (with simd128). cpu: LLVM's name of a
-    processor ("znver4", "cortex-a76", ...) to order instructions for; it changes neither results nor what
-    the file needs. batch: the only batch size to accept, None for any. lengths: the sizes that inputs
-    leave unknown (None in their shapes), in the order of inputs and axes (default: those of the data that
-    a compiled model saw last); the library takes these alone. model: what `compile` takes; path: of the
-    library; its inputs and outputs have the model's shapes and dtypes. Raises InputError for arguments
-    that make no sense, UnsupportedError for a model that cannot be exported, and
-    `kcompile.codegen.binary.link.LinkError` where there is no linker.
-    """
-    # Inside functions: what exports alone need
-    from kcompile import __version__, to_onnx
-    from kcompile.codegen.binary.artifact import Emission, build_artifact
-    from kcompile.codegen.binary.exported import Model, Tensor
-
-    cm = model if isinstance(model, CompiledModel) else compile(model)
-    cm.follow_live()
-    check_path("export: path", path)
-    if batch is not None:
-        batch = check_count("export: batch", batch)
-        check_number("export: batch", batch, 1, 2**31 - 1)
-    if cm.model.prelude is not None:
-        behind = ", ".join(cm.model.fed_names)
-        raise UnsupportedError(
-            f"model {cm.model.name!r} has layers of texts or hashes, which run on arrays. "
-            f"Export a model of the layers behind them, over Inputs of what they give ({behind})"
-        )
-    if cm.model.stateful:
-        raise UnsupportedError(
-            f"export: model {cm.model.name!r} keeps states between calls, and the "
-            "weights in a library are read-only. Build it with stateful=False, and "
-            "states as inputs (initial_state) and outputs (return_state)"
-        )
-    graph, state, draws = _for_a_library(cm, lengths)
-    if Path(path).suffix == ".onnx":
-        return to_onnx.write(graph, state, cm.model.name, path, batch, target, cpu)
-    levels = targets.emissions(target)
-    if cpu is not None:
-        levels = tuple(targets.tuned(level, cpu) for level in levels)
-
-    def compiled(processor: targets.Target) -> Compiled:
-        return (
-            cm.engine.compiled("predict", lengths)
-            if processor == cm.engine.target and draws is None
-            else compiler.compile_graph(graph, "predict", processor, frozen=True)
-        )
-
-    described: list[Model] = []
-    for level in levels:
-        made, simulated = compiled(level), compiled(targets.simulated(level))
-        program = compiler.load(simulated, state)
-        described.append(
-            Model(
-                cm.model.name,
-                made.program,
-                tuple(Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
-                tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
-                _prepared(simulated, program),
-                [state[name] for name in made.variables],
-                described[0].sample
-                if described
-                else _sample(graph, program, batch or 2, _SELF_TEST[cm.engine.precision]),
-                batch,
-                draws,
-                cm.engine.precision,
-            )
-        )
-        if made is not simulated:  # whose code is made to be run
-            made.log_code()
-    better = [Emission(model, level) for model, level in zip(described[1:], levels[1:])]
-    return build_artifact(described[0], levels[0], path, __version__, better, target if better else "")
-
-
-def _for_a_library(cm: CompiledModel, lengths: Any) -> tuple[Graph, dict[str, np.ndarray], Draws | None]:
-    """The graph of predictions without updates, the values of its variables, and where random numbers are
-    drawn, the places of their seed and number among these: the library's caller gives them."""
-    from kcompile.codegen.binary.exported import Draws
-
-    traced = cm.engine.traced("predict", lengths)
-    if not traced.graph.updates:
-        return traced.graph, traced.state, None
-    numbers = cm.model.random_state
-    named = [traced.names.get(v) for v in (numbers.draws, numbers.seed)]
-    graph = without_updates(traced.graph)
-    names = list(graph.variables)
-    draws = Draws(*(names.index(name) if name in names else None for name in named))
-    zeros = {name: np.zeros((), np.uint32) for name in named if name is not None}
-    return graph, traced.state | zeros, draws
-
-
-# What an exported library's results may differ by from those made here, see `Sample`; in bfloat16 the last
-# bit of a sum may decide to which of two numbers it rounds.
-_SELF_TEST = {"float32": 1e-4, "bfloat16": 2.0**-6, "int8": 2.0**-5}
-
-
-def _sample(graph: Graph, program: Program, n: int, tolerance: float) -> Sample:
-    """Inputs for the self-test of a library, and what the program makes of them, to this tolerance."""
-    from kcompile.codegen.binary.exported import Sample
-
-    generator = np.random.default_rng(0)
-    inputs = tuple(
-        generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
-        for v in graph.inputs.values()
-    )
-    return Sample(n, inputs, tuple(program.run("predict", n, inputs)), tolerance)
-
-
-def _prepared(made: Compiled, program: Program) -> bytes:
-    """The prepared block that a program made, with zeros between its values."""
-    block, clean = program.prepared_block(), bytearray(made.program.prepared)
-    for name, value in made.prepare.outputs.items():
-        start, type = made.layout.prepared[name], made.prepare.type(value)
-        end = start + bytes_of(type, 1)
-        clean[start:end] = block[start:end]
-    return bytes(clean)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kcompile_runtime.program import Prepared as Prepared
     from kcompile_runtime.program import Program as Program
     from kcompile_runtime.spec import TensorSpec as TensorSpec
+    from kcompile_runtime.streams import Stream as Stream
     from kcompile_runtime.threads import default_threads as default_threads
 
 _HOMES = {
@@ -42,6 +43,7 @@ _HOMES = {
     "NativeError": "kcompile_runtime.errors",
     "Prepared": "kcompile_runtime.program",
     "Program": "kcompile_runtime.program",
+    "Stream": "kcompile_runtime.streams",
     "TensorSpec": "kcompile_runtime.spec",
     "default_threads": "kcompile_runtime.threads",
     "load": "kcompile_runtime.artifact",
@@ -60,6 +62,7 @@ __all__ = [
     "NativeError",
     "Prepared",
     "Program",
+    "Stream",
     "TensorSpec",
     "__version__",
     "default_threads",

@@ -23,6 +23,7 @@ from kcompile_runtime.contents import ABI, Contents, read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import TensorSpec
+from kcompile_runtime.streams import Stream
 from kcompile_runtime.threads import PoolFunctions, check_threads, shared_pool
 
 _STATUS = {
@@ -223,6 +224,11 @@ class Artifact:
                 self.metadata["batch"],
             )
         )
+
+    def stream(self) -> Stream:
+        """A `Stream`: states of the model's layers, for a sequence that comes in parts. Raises InputError for
+        a model whose layers keep none."""
+        return Stream(self)
 
     def selftest(self) -> float:
         """Run the sample in the file; return the largest |got - expected| / (1 + |expected|).

@@ -88,6 +88,9 @@ def _parse(section: Section) -> dict[str, Any]:
         raise ArtifactError("damaged: its metadata have no valid 'draws'")
     if not (_is_list(metadata.get("levels", [])) and all(map(_is_text, metadata.get("levels", [])))):
         raise ArtifactError("damaged: its metadata have no valid 'levels'")
+    most = min(len(metadata["inputs"]), len(metadata["outputs"]))
+    if type(metadata.get("states", 0)) is not int or not 0 <= metadata.get("states", 0) <= most:
+        raise ArtifactError("damaged: its metadata have no valid 'states'")
     for item in (*metadata["inputs"], *metadata["outputs"]):
         _check_tensor(item, metadata["batch"] or 1)
     return metadata

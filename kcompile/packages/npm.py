@@ -16,7 +16,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from kcompile.model import CompiledModel, export
+from kcompile.exporting import export
+from kcompile.model import CompiledModel
 from kcompile.model import compile as compile_model
 from kcompile.packages.names import npm_name, table, version_number
 from kcompile.version import __version__

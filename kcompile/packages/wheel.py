@@ -20,7 +20,8 @@ from string import Template
 from typing import Any
 
 from kcompile.codegen import targets
-from kcompile.model import CompiledModel, export
+from kcompile.exporting import export
+from kcompile.model import CompiledModel
 from kcompile.model import compile as compile_model
 from kcompile.packages.names import module_name, table, version_number
 from kcompile.version import __version__

@@ -356,14 +356,6 @@ def test_errors(make: Any, error: type[Exception], text: str) -> None:
         make()
 
 
-def test_stateful_models_are_not_exported(tmp_path: Any) -> None:
-    import kcompile
-
-    model = Sequential([L.LSTM(3, stateful=True, batch_input_shape=(2, STEPS, INPUTS))])
-    with pytest.raises(UnsupportedError, match="keeps states"):
-        kcompile.export(model, tmp_path / "model.so")
-
-
 def test_export_of_embedding_and_recurrent_layers(tmp_path: Any) -> None:
     import kcompile
     import kcompile_runtime as rt

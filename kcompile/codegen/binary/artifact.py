@@ -270,6 +270,8 @@ def _metadata(model: Model, target: Target, version: str, better: Sequence[str],
         record["levels"] = [target.name, *better]
     if model.draws is not None:
         record["draws"] = True
+    if model.states:
+        record["states"] = model.states
     if model.precision != "float32":
         record["precision"] = model.precision
     guards = next(e.guards for e in model.program.entries if e.name == "predict")
@@ -342,10 +344,13 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
         "ABI": str(ABI),
         "RANK": str(MAX_RANK),
         "ARENA": sizes[0],
+        "STATES": "",
         "DRAW": "",
         "DRAWS": "",
         "AND_DRAW": "",
     }
+    if model.states:
+        words["STATES"] = _STATES.replace("@COUNT@", str(model.states))
     if model.draws is not None:
         words |= {"DRAW": ", 0n" if web else ", draw", "DRAWS": _DRAWS, "AND_DRAW": ", uint64_t draw"}
     text = _HEADER
@@ -397,6 +402,11 @@ _DRAWS = """
 
    draw: the model draws random numbers, and they are a function of this: its lower 32 bits are the
    number of the call (count it up: equal numbers draw the same), its upper 32 bits a seed."""
+
+_STATES = """
+
+   The last @COUNT@ inputs are states of layers: zeros at first, then what the last @COUNT@ outputs
+   of the call before are, in memory of their own."""
 
 _HEADER = """\
 /* @NAME@: a compiled model. Written by kcompile; the code and the weights are in the file beside
@@ -463,7 +473,7 @@ const kc_tensor *kc_@NAME@_output(int index);
 int64_t kc_@NAME@_workspace_size(int64_t n, int threads);
 
 /* Predict. pool: started by ..._pool_start, or NULL for one thread. Returns enum kc_status. A pool
-   serves one call at a time; a call that finds it busy computes on its own thread.@DRAWS@ */
+   serves one call at a time; a call that finds it busy computes on its own thread.@STATES@@DRAWS@ */
 int kc_@NAME@_run(int64_t n, const void *const *inputs, void *const *outputs, void *workspace,
                   int64_t workspace_size, void *pool@AND_DRAW@);
 

@@ -51,6 +51,7 @@ class Model:
     made, as many as `program.prepared`. variables: in the program's order; those that "predict"
     does not read, and those of `draws`, may be None. batch: the only batch size accepted, None for any.
     draws: of a model that draws random numbers; in the sample both are 0. precision: of its contractions.
+    states: how many of the last inputs are states of layers, whose next values are the last outputs.
     """
 
     name: str
@@ -63,3 +64,4 @@ class Model:
     batch: int | None = None
     draws: Draws | None = None
     precision: str = "float32"
+    states: int = 0
