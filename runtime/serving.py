@@ -96,7 +96,9 @@ class _Server:
         asked = await _aside(len(body), partial(read_request, *given))
         batches = self.batches.get(name)
         if batches is None:
-            raise Refused(503, "the server is shutting down")
+            raise Refused(
+                503, "the server is not running: it is shutting down, or its lifespan was not started"
+            )
         arrays = await batches(asked.arrays, asked.rows)
         said = {"model_name": name, "model_version": VERSION}
         size = sum(array.nbytes for array in arrays)

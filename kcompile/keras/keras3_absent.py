@@ -51,7 +51,7 @@ ABSENT: dict[str, str] = {
     },
     "saving.KerasFileEditor": "load the model, change its weights, and save it",
     "visualization.*": _DRAW,
-    "wrappers.*": "use KerasClassifier and KerasRegressor of kcompile.keras.wrappers.scikit_learn",
+    "wrappers.*": "use Classifier and Regressor of kcompile.sklearn",
 }
 # Modules that have their names from the edition alone (`Edition.added`), or none
 BARE = frozenset(

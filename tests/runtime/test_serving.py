@@ -451,6 +451,23 @@ def test_models_need_names_of_their_own(libraries: dict[str, Path]) -> None:
         application({})
 
 
+def test_it_may_be_mounted(libraries: dict[str, Path]) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    inner = application({"plain": libraries["plain"]})
+    started = Starlette(
+        routes=[Mount("/models", inner)], lifespan=lambda app: inner.router.lifespan_context(inner)
+    )
+
+    async def talk(ask: Ask) -> Answer:
+        return await ask("/models/v2/models/plain/infer", plain())
+
+    assert served(started, talk).json["outputs"][0]["shape"] == [6, 2]
+    refused = served(Starlette(routes=[Mount("/models", inner)]), talk)
+    assert refused.status == 503 and "lifespan" in refused.json["error"]
+
+
 def test_a_server_answers_what_is_there_when_it_is_told_to_end(libraries: dict[str, Path]) -> None:
     pytest.importorskip("uvicorn")
     command = [sys.executable, "-m", "kcompile", "serve", f"m={libraries['plain']}", "--port", "0"]
