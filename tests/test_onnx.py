@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,12 @@ def test_what_onnx_has_not_is_refused_by_name_and_nothing_is_written(tmp_path: P
     with pytest.raises(UnsupportedError, match="stateful=False"):
         kcompile.export(of(L.LSTM(3, stateful=True, batch_input_shape=(2, 3, 4))), path)
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"kcompile\[onnx\]"):
+        kcompile.export(of(L.Dense(3, input_dim=4)), tmp_path / "model.onnx")
 
 
 def test_the_command_writes_it(tmp_path: Path, capsys: Any) -> None:
