@@ -12,7 +12,7 @@ import pytest
 
 import kcompile
 from kcompile import cli
-from kcompile.keras.layers import Add, Dense, Embedding, Flatten, Input
+from kcompile.keras.layers import LSTM, Add, Dense, Embedding, Flatten, Input
 from kcompile.keras.models import Model, Sequential
 from kcompile.packages.npm import _files
 
@@ -177,6 +177,37 @@ def test_several_inputs_and_rows_that_are_not_there(tmp_path: Path) -> None:
     for line, want in zip(lines, model.predict([a, b], verbose=0)):
         np.testing.assert_allclose(np.array(line.split(), float), want.ravel(), rtol=1e-5, atol=1e-6)
     assert lines[2].startswith("RangeError ") and "expected numbers from 0 to 4. Received: 5" in lines[2]
+
+
+@needs_node
+def test_a_stream_keeps_states(made: tuple[Sequential, Path], tmp_path: Path) -> None:
+    model = Sequential([LSTM(3, stateful=True, batch_input_shape=(2, 1, 2)), Dense(1)], name="keeping")
+    kcompile.export_npm(model, tmp_path)
+    assert "predict(inputs: [Float32Array]): [Float32Array];" in (tmp_path / "index.d.ts").read_text()
+    parts = X.reshape(3, 2, 1, 2)
+    lines = node(
+        tmp_path,
+        f"""
+        import {{ load }} from "./node.js";
+        const [stream, other] = await load().then((model) => [model.stream(), model.stream()]);
+        const parts = {parts.reshape(3, 4).tolist()}.map((part) => Float32Array.from(part));
+        const answers = (s) => parts.map((part) => Array.from(s.predict([part])[0]).join(" "));
+        const first = answers(stream);
+        console.log(first.join("\\n"));
+        stream.reset();
+        console.log([answers(stream), answers(other)].every((again) => again.join() === first.join()));
+        try {{ stream.predict([]); }} catch (error) {{ console.log(error.message); }}
+        """,
+    )
+    for line, part in zip(lines, parts):
+        want = model.predict(part, batch_size=2, verbose=0).ravel()
+        np.testing.assert_allclose(np.array(line.split(), float), want, rtol=1e-5, atol=1e-6)
+    assert lines[3:] == ["true", "expected 1 input(s) in an array"]
+    script = (
+        'import { load } from "./node.js"; const model = await load();'
+        "try { model.stream(); } catch (error) { console.log(error.name); }"
+    )
+    assert node(made[1], script) == ["TypeError"]
 
 
 @needs_node

@@ -75,6 +75,8 @@ def _files(package: str, version: str, about: dict[str, Any], module: bytes) -> 
         "NAME": about["name"],
         "INPUTS": _arrays(about, "inputs"),
         "OUTPUTS": _arrays(about, "outputs"),
+        "OWN_INPUTS": _arrays(about, "inputs", about.get("states", 0)),
+        "OWN_OUTPUTS": _arrays(about, "outputs", about.get("states", 0)),
         "INPUT_NAMES": _names(about, "inputs"),
         "OUTPUT_NAMES": _names(about, "outputs"),
     }
@@ -107,13 +109,13 @@ def _package(package: str, version: str, about: Mapping[str, Any], names: list[s
     }
 
 
-def _arrays(about: Mapping[str, Any], what: str) -> str:
-    """The typed arrays of inputs or outputs, as the elements of a type of TypeScript."""
+def _arrays(about: Mapping[str, Any], what: str, states: int = 0) -> str:
+    """The typed arrays of inputs or outputs, but for the last, as the elements of a type of TypeScript."""
 
     def array(dtype: str) -> str:
         return _ARRAYS.get(dtype) or dtype.capitalize() + "Array"
 
-    return ", ".join(array(spec["dtype"]) for spec in about[what])
+    return ", ".join(array(spec["dtype"]) for spec in about[what][: len(about[what]) - states])
 
 
 def _names(about: Mapping[str, Any], what: str) -> str:

@@ -84,6 +84,28 @@ export class Model {
     return outputs.map((spec, i) => view(ARRAYS[spec.dtype], targets[i], elements(spec, n)).slice());
   }
 
+  // For a sequence that comes in parts: what keeps the states of the model's layers, zeros at first. States are
+  // the last inputs and the last outputs; a stream takes and gives the others. Streams are independent.
+  stream() {
+    const { states = 0, batch, inputs } = this.metadata;
+    if (states === 0) throw new TypeError("the layers of this model keep no states");
+    const own = inputs.length - states;
+    let kept;
+    const stream = {
+      reset: () => {
+        kept = inputs.slice(own).map((spec) => new ARRAYS[spec.dtype](elements(spec, batch)));
+      },
+      predict: (given) => {
+        if (given?.length !== own) throw new TypeError(`expected ${own} input(s) in an array`);
+        const made = this.predict(batch, [...given, ...kept]);
+        kept = made.slice(made.length - states);
+        return made.slice(0, made.length - states);
+      },
+    };
+    stream.reset();
+    return stream;
+  }
+
   // Runs the sample in the file, and gives its error. Throws where it is more than the exporter allowed.
   selftest() {
     const size = Number(this.#call("selftest_size"));
