@@ -135,6 +135,13 @@ def test_the_forger_forges(paths: dict[str, Path]) -> None:
         {"outputs": []},
         {"draws": 1},
         {"draws": None},
+        {"levels": [1]},
+        {"levels": "x86-64-v2"},
+        {"levels": None},
+        {"states": -1},
+        {"states": 2},
+        {"states": True},
+        {"states": None},
         {"checksum": "????????"},
         {"checksum": 12345678},
         *(
