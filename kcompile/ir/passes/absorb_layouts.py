@@ -20,7 +20,8 @@ from kcompile.ir.types import Batch, Dim, Shape, matched, static
 def absorb_layouts(
     graph: Graph, spec: Contraction, operands: Sequence[Value]
 ) -> tuple[Contraction, list[Value]]:
-    """See the module. Operands stay where no transpose goes."""
+    """See the module. Operands stay where no transpose goes, and where steps come before samples (what loops
+    over time write): strides that are not known are no maps that kernels read in place."""
     made = list(operands)
     if spec.groups or not all(map(_is_plain, (spec.a, spec.b))):
         return spec, made
@@ -29,7 +30,8 @@ def absorb_layouts(
         now, value = spec, made[slot]
         while (step := _one_step(graph, now, side, value)) is not None:
             passed, (now, value) = graph.nodes[value.node], step
-            if passed.op.permutes and _is_read_well(now, side):
+            lies_in_samples = not any(isinstance(d, Batch) for d in graph.type(value).shape[1:])
+            if passed.op.permutes and lies_in_samples and _is_read_well(now, side):
                 spec, made[slot] = now, value
     return spec, made
 
