@@ -23,11 +23,12 @@ from kcompile.packages.names import npm_name, table, version_number
 from kcompile.version import __version__
 from kcompile_runtime import read_contents
 from kcompile_runtime.checks import check_path
+from kcompile_runtime.layout import ELEMENTS
 from kcompile_runtime.replacing import replace_all, work_folder
 from kcompile_runtime.texts import printable
 
 _SOURCES = Path(__file__).parent / "javascript"
-_ARRAYS = {"int64": "BigInt64Array", "uint64": "BigUint64Array", "bool": "Uint8Array"}
+_ARRAYS = {"f": "Float", "i": "Int", "u": "Uint", "b": "Uint"}  # typed arrays, by the kind of element
 # What who imports the package gets: types first, as TypeScript asks for it
 _EXPORTS = {
     ".": {"types": "./index.d.ts", "node": "./node.js", "default": "./index.js"},
@@ -113,7 +114,9 @@ def _arrays(about: Mapping[str, Any], what: str, states: int = 0) -> str:
     """The typed arrays of inputs or outputs, but for the last, as the elements of a type of TypeScript."""
 
     def array(dtype: str) -> str:
-        return _ARRAYS.get(dtype) or dtype.capitalize() + "Array"
+        element = ELEMENTS[dtype]
+        big = "Big" if element.kind in "iu" and element.bytes == 8 else ""
+        return f"{big}{_ARRAYS[element.kind]}{8 * element.bytes}Array"
 
     return ", ".join(array(spec["dtype"]) for spec in about[what][: len(about[what]) - states])
 

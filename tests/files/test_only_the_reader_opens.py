@@ -22,7 +22,13 @@ MODULES = {
         "kcompile/keras/saving.py",  # groups of scripts, copied as they are into a file for the reader
     },
     "yaml": {READER, WRITER},
-    "zipfile": {READER, WRITER, "kcompile/keras/utils/archives.py", DATA_SETS},
+    "zipfile": {
+        READER,
+        WRITER,
+        "kcompile/keras/utils/archives.py",
+        DATA_SETS,
+        "kcompile/packages/wheel.py",  # written, never read
+    },
     "pickle": {DATA_SETS, "kcompile/keras/utils/workers.py"},  # an error of its own, on its way back
     "marshal": {"kcompile/keras/utils/functions.py"},  # func_dump and func_load, which scripts call
     "shelve": set(),
@@ -40,6 +46,7 @@ CALLS = {
         "kcompile/keras/settings.py",  # ~/.keras/keras.json
         "kcompile/keras/preprocessing/configuration.py",  # tokenizers
         "runtime/contents.py",
+        "runtime/serving_tensors.py",  # requests
         "kcompile/codegen/binary/cache.py",
     },  # what our own libraries hold
     ("np", "load"): set(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import kcompile
 
+keras = pytest.importorskip("keras")
 runtime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.keras
