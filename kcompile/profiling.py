@@ -272,10 +272,11 @@ def _kernel_time(
 
 def _nodes(group: Node) -> Iterator[Node]:
     """What a group computes, those of the groups in it too."""
+    is_chain = group.is_chain
     for m in group.body.live():
         if m.regions:
             yield from _nodes(m)
-        elif not (m.op.view and any(x.regions for x in group.body.nodes.values())):
+        elif not (m.op.view and is_chain):
             yield m
 
 

@@ -21,7 +21,7 @@ COPIED = ("kcompile", "runtime", "tests", "pyproject.toml")
 
 _FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _EDIT = re.compile(r"In `([^`]+)`, (before|after|instead of)\s+`([^`]+)`:$")
-_NEW = re.compile(r"A new file `([^`]+)`:$")
+NEW = re.compile(r"A new file `([^`]+)`:$")
 _TOUCHED = re.compile(r"\*\*Files touched: (\d+)\*\* \((.*?)\)", re.DOTALL)
 
 
@@ -91,7 +91,7 @@ def _steps(name: str, page: str) -> Iterator[Edit | Command]:
             yield Command(text)
         elif edit := _EDIT.search(sentence):
             yield Edit(edit[1], edit[2], edit[3], text)
-        elif new := _NEW.search(sentence):
+        elif new := NEW.search(sentence):
             yield Edit(new[1], "new", "", text)
         else:
             raise ValueError(f"{name}: nothing says where this goes: {text}")

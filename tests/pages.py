@@ -22,14 +22,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from guides import NEW, ROOT
+
 from kcompile.keras import backend
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("tutorials", "howto")
 HEAVY = frozenset(("keras", "jax"))  # what tests/keras_tier runs pages with
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NEW = re.compile(r"A new file `([^`]+)`:$")
 _BY_CI = re.compile(r"<!-- ci: \w+ -->$")  # before a block that .ci/run runs
 _NEEDS = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
 
@@ -62,7 +62,7 @@ def steps(name: str, page: str) -> Iterator[Step]:
         line = page.count("\n", 0, block.start()) + 2
         for need in _NEEDS.findall(between):
             yield Step("needs", need, line)
-        if new := _NEW.search(sentence):
+        if new := NEW.search(sentence):
             yield Step("file", block[2], line, new[1])
             ran = False
         elif block[1] == "console" or _BY_CI.search(sentence):

@@ -108,7 +108,7 @@ def operands_of(group: Node) -> Iterator[Operand]:
     found, start, axis = [], 0, root.attrs["axis"]
     stride = numel(root.types[0].shape[axis:])
     for inner in root.inputs:
-        run, shown = numel(body.type(inner).shape[axis:]), _shown(body, inner)
+        run, shown = numel(body.type(inner).shape[axis:]), body.shown(inner)
         if not isinstance(run, int) or not isinstance(stride, int):
             return
         window = Window(run, stride) if numel(root.types[0].shape[:axis]) != 1 else None
@@ -118,17 +118,10 @@ def operands_of(group: Node) -> Iterator[Operand]:
     yield from found
 
 
-def _shown(body: Graph, value: Value) -> Value:
-    """What a view of a value shows."""
-    while body.nodes[value.node].op.view:
-        value = body.nodes[value.node].inputs[0]
-    return value
-
-
 def alone(group: Node, operand: Operand) -> tuple[Node, list[Value]]:
     """A group that computes one operand of a concatenation, or copies it, and what of memory it reads."""
     body, result = group.body, operand.inner
-    shown = _shown(body, result)
+    shown = body.shown(result)
     if operand.window is None or run_axis(body.type(shown).shape, operand.window.run) is not None:
         result = shown
     needed, stack = set(), [result.node]
@@ -145,7 +138,7 @@ def alone(group: Node, operand: Operand) -> tuple[Node, list[Value]]:
         else:
             (table[Value(id)],) = copy(region, node, [table[v] for v in node.inputs])
     made = table[result]
-    if region.nodes[_shown(region, made).node].op.origin == "input":
+    if region.nodes[region.shown(made).node].op.origin == "input":
         made = Value(region.add("copy", [made]).id)
     region.outputs["0"] = made
     with outer.source(*group.sources):
@@ -205,9 +198,9 @@ class _Finder:
         """Whether the kernel of a group, or those of a scan, can store a result in a window."""
         if group.op.loop:
             return self.can_step(group, value, window)
-        if _is_chain(group):
+        if group.is_chain:  # whose groups see operands under other shapes
             return False
-        anchor = _anchor(group)
+        anchor = group.anchor
         if anchor is not None:
             columns = numel(anchor.attrs["spec"].j)
             return isinstance(columns, int) and window.run % columns == 0
@@ -228,9 +221,9 @@ class _Finder:
 
     def can_read(self, group: Node, slot: int, window: Window) -> bool:
         """Whether the kernel of a group can read an operand that lies in a window."""
-        if group.op.loop or _is_chain(group):
+        if group.op.loop or group.is_chain:
             return False
-        anchor = _anchor(group)
+        anchor = group.anchor
         if anchor is not None:
             return _feeds_contraction(group, slot, anchor, window)
         return self.is_nest(group, slot, window)
@@ -263,15 +256,6 @@ def _inside(outer: Part, operand: Operand) -> Part | None:
     if inner is None or inner.stride != outer.window.run:
         return None
     return Part(outer.whole, start, Window(inner.run, outer.window.stride))
-
-
-def _anchor(group: Node) -> Node | None:
-    return next((m for m in group.body.nodes.values() if m.op.kind == "contraction"), None)
-
-
-def _is_chain(group: Node) -> bool:
-    """Whether it is a group of groups, whose operands they see under other shapes."""
-    return any(m.regions for m in group.body.nodes.values())
 
 
 def _feeds_contraction(group: Node, slot: int, anchor: Node, window: Window) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir.types import Batch, Dim, Pairs, TensorType, bind, numel, static
+from kcompile.ir.types import Batch, Dim, Pairs, TensorType, bind, numel, row_major, static
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class Contraction:
         return self.rows + self.columns
 
     @property
+    def variables(self) -> tuple[Dim, ...]:
+        """The size of each index variable, by its number."""
+        return self.m + self.k + self.j + self.g
+
+    @property
     def columns(self) -> tuple[Dim, ...]:
         """The dim of the output that the columns are."""
         return (numel(self.j),)
@@ -147,7 +152,8 @@ class Contraction:
     def cut(self, number: int, sizes: Sequence[Dim]) -> Contraction:
         """The same contraction where one variable has become several, of these sizes, which count up to as
         much in row-major order. All but the first are ints."""
-        steps = [prod(static(sizes[i + 1 :])) for i in range(len(sizes))]
+        steps = row_major(sizes)
+        assert steps is not None
         more, dims, first = len(sizes) - 1, [], 0
         for part in (self.m, self.k, self.j, self.g):
             at = number - first
@@ -172,8 +178,7 @@ class Contraction:
         if not isinstance(first, Batch) or any(isinstance(size, Batch) for size in rest):
             return False
         number, operands = (self._first_sample, (self.a, self.b)) if self.g else (0, (self.a,))
-        sizes = (*self.m, *self.k, *self.j, *self.g)
-        return all(_is_led_by(access, number, sizes) for access in operands)
+        return all(_is_led_by(access, number, self.variables) for access in operands)
 
     @property
     def one(self) -> Contraction:

@@ -95,6 +95,16 @@ class Node:
         return region
 
     @property
+    def anchor(self) -> Node | None:
+        """Of a group, the contraction that it is made around; None where there is none."""
+        return next((m for m in self.body.nodes.values() if m.op.kind == "contraction"), None)
+
+    @property
+    def is_chain(self) -> bool:
+        """Of a group, whether it is one of groups (`passes.chain_rows`)."""
+        return any(m.regions for m in self.body.nodes.values())
+
+    @property
     def label(self) -> str:
         return ", ".join(map(str, self.sources))
 
@@ -249,6 +259,12 @@ class Graph:
 
     def type(self, value: Value) -> TensorType:
         return self.nodes[value.node].types[value.output]
+
+    def shown(self, value: Value) -> Value:
+        """What a view shows, in memory; of any other value itself."""
+        while self.nodes[value.node].op.view:
+            value = self.nodes[value.node].inputs[0]
+        return value
 
     def results(self) -> list[Value]:
         """All values that leave the graph: outputs, then updates."""

@@ -144,6 +144,18 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return tuple(out)
 
 
+def row_major(shape: Sequence[Dim]) -> tuple[int, ...] | None:
+    """Elements between neighbours along each dim; None when one depends on the batch."""
+    strides: list[int] = []
+    step: Dim = 1
+    for size in reversed(shape):
+        if not isinstance(step, int):
+            return None
+        strides.append(step)
+        step = step * size
+    return tuple(reversed(strides))
+
+
 def matched(shape: Sequence[Dim], other: Sequence[Dim]) -> list[tuple[slice, slice]]:
     """The axes of two shapes of as many elements that run over the same of them, in the smallest groups of
     neighbours: (axes of the one, axes of the other)."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from kcompile.codegen import cost
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access
-from kcompile.ir.types import Batch, Dim
+from kcompile.ir.types import Batch, Dim, row_major
 
 FLOAT = 4
 
@@ -44,18 +44,6 @@ def merge(axes: Sequence[Axis]) -> tuple[Axis, ...]:
         else:
             out.append(axis)
     return tuple(out) or (Axis(1, 0, 0),)
-
-
-def row_major(shape: Sequence[Dim]) -> tuple[int, ...] | None:
-    """Elements between neighbours along each dim; None when one depends on the batch."""
-    strides: list[int] = []
-    step: Dim = 1
-    for size in reversed(shape):
-        if not isinstance(step, int):
-            return None
-        strides.append(step)
-        step = step * size
-    return tuple(reversed(strides))
 
 
 def linear(access: Access, shape: Sequence[Dim], count: int) -> tuple[int, tuple[int, ...]] | None:

@@ -41,7 +41,7 @@ from kcompile.codegen.contraction.plan import Plan, group_is_column, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
 from kcompile.codegen.contraction.words import of_words
 from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of, row_items
-from kcompile.codegen.groups.operands import Epilogue, Source, of_sample
+from kcompile.codegen.groups.operands import Epilogue, Source, of_group, of_sample
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent, unflatten
@@ -102,11 +102,7 @@ def _group_by_group(
     spec: Contraction, a: Source, b: Source, epilogue: Epilogue, out: Builder, number: Expr
 ) -> list[Plan]:
     """The iterations of one group, which all have the same plans: columns of its own in the same rows."""
-    one, at = spec.of_group, dict(enumerate(unflatten(number, spec.groups)))
-    a, b = (
-        x.moved([step.at(at, ZERO) for step in spec.group_steps(access)])
-        for x, access in ((a, spec.a), (b, spec.b))
-    )
+    one, a, b = of_group(spec, a, b, number)
     plans = [make_plan(phase, a, b, epilogue, out.target, None) for phase in phases(one, a.shape)]
     first = number * multiple(numel(one.j))
     width = multiple(numel(spec.j))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import cost, loops
-from kcompile.codegen.contraction.blocking import Columns, row_major
+from kcompile.codegen.contraction.blocking import Columns
 from kcompile.codegen.groups.operands import Source
 from kcompile.codegen.loops import Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
@@ -23,7 +23,7 @@ from kcompile.codegen.loops.indexing import extent, unflatten
 from kcompile.codegen.program import Kernel, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction, PanelLayout
-from kcompile.ir.types import Dim, static
+from kcompile.ir.types import Dim, row_major, static
 
 # (number of an element in a run, lanes, mask or None) -> its value.
 Element = Callable[[Expr, int, "Expr | None"], Expr]
@@ -207,8 +207,8 @@ def lower_pack(
         return None
     tile, sizes = width // lanes, static(spec.k)
     panel, row = PanelLayout(width).steps(depth)
-    steps = [row * math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-    counts = tuple((loops.ZERO, loops.const(size), step) for size, step in zip(sizes, steps))
+    steps = row_major(sizes) or ()
+    counts = tuple((loops.ZERO, loops.const(size), row * step) for size, step in zip(sizes, steps))
     pack = PanelCopy(spec, Columns(total, lanes, total // lanes, tile, tile, tile), counts, panel)
     out, number = Builder(target, lanes), Var("panel")
     copy = Copy(source, to, out)

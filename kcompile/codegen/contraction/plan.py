@@ -34,7 +34,6 @@ from kcompile.codegen.contraction.blocking import (
     merge,
     most_rows,
     multiple,
-    row_major,
     whole_depth,
 )
 from kcompile.codegen.contraction.polyphase import Phase
@@ -42,7 +41,7 @@ from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout
-from kcompile.ir.types import BYTES, Batch, Dim
+from kcompile.ir.types import BYTES, Batch, Dim, row_major
 
 ReadKind = Literal["in_place", "guarded", "packed_rows", "packed_box"]
 

@@ -22,7 +22,6 @@ from kcompile.codegen.contraction.blocking import (
     Columns,
     cache_elements,
     choose_flat,
-    row_major,
     tile_vectors,
     within_panels,
 )
@@ -43,7 +42,7 @@ from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction, PanelLayout
 from kcompile.ir.ops.winograd import LARGEST, MOST, SPREAD, Tiling
-from kcompile.ir.types import Batch, numel, static
+from kcompile.ir.types import Batch, numel, row_major, static
 
 EVEN, DIRECT, BLANKS = range(3)  # marks of a tile; the last has windows of zeros only
 

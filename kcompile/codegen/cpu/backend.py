@@ -35,11 +35,10 @@ def lower_group(
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
     result may be written over an operand. windows: of the buffers, empty where none has one."""
     body = node.body
-    if any(m.regions for m in body.nodes.values()):
+    if node.is_chain:
         return lower_chain(name, node, target)
-    anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
-    if anchor is not None:
-        return _lower_anchored(name, node, anchor, target, aliased, windows)
+    if node.anchor is not None:
+        return _lower_anchored(name, node, node.anchor, target, aliased, windows)
     scatter = next((m for m in body.nodes.values() if m.op.kind == "scatter"), None)
     if scatter is not None:
         return lower_scatter(name, node, scatter, target, aliased)

@@ -28,7 +28,7 @@ from kcompile.codegen.loops.indexing import extent, flatten
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.domain import domain_of
-from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.graph import Node
 from kcompile.ir.types import numel, static
 
 _SAMPLE = Var("sample")
@@ -41,13 +41,13 @@ def lower_chain(name: str, node: Node, target: Target) -> Kernel:
     first, between, last = (m for m in body.live() if m.regions)
     inputs, outputs = parameters(body)
     held = dict(zip((v.node for v in body.inputs.values()), inputs))
-    (product,) = (m for m in first.body.nodes.values() if m.op.kind == "contraction")
-    spec = product.attrs["spec"]
+    assert first.anchor is not None
+    spec = first.anchor.attrs["spec"]
     rows, columns = static((numel(spec.m), numel(spec.j)))
     out = Builder(target, target.lanes(first.types[0].dtype))
 
     def buffers_of(group: Node, scores: Buffer) -> list[Buffer]:
-        return [held.get(_base(body, v), scores) for v in group.inputs]
+        return [held.get(body.shown(v).node, scores) for v in group.inputs]
 
     def products(scores: Buffer) -> tuple[Code, Code]:
         results = ([scores], list(outputs))
@@ -85,13 +85,6 @@ def lower_chain(name: str, node: Node, target: Target) -> Kernel:
     return Kernel(function, size_of(items), Size(max(cycles // blocks, 1)))
 
 
-def _base(body: Graph, value: Value) -> int:
-    """The node whose memory a value is."""
-    while body.nodes[value.node].op.view:
-        value = body.nodes[value.node].inputs[0]
-    return value.node
-
-
 # ---------------------------------------------------------------- products
 
 
@@ -99,8 +92,8 @@ def _product(
     group: Node, given: list[Buffer], results: list[Buffer], scores: Buffer, rows: int, out: Builder
 ) -> Code:
     """One of the products, of the sample at hand. All its columns are one block."""
-    (anchor,) = (m for m in group.body.nodes.values() if m.op.kind == "contraction")
-    parts = anchored(group, anchor, out.target, buffers=(given, results))
+    assert group.anchor is not None
+    parts = anchored(group, group.anchor, out.target, buffers=(given, results))
     spec, b, epilogue = parts.spec, parts.b, parts.epilogue
     a = _at_hand(parts.a) if parts.a.buffer == scores else parts.a
     if results == [scores]:

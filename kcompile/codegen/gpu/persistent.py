@@ -89,7 +89,7 @@ def _is_light(nodes: Sequence[Node]) -> bool:
 def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) -> Sequence[Buffer]:
     """Emit a group's code for the samples of a block. Gives the buffers: operands, results."""
     body = node.body
-    anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
+    anchor = node.anchor
     if anchor is not None:
         parts = anchored(node, anchor, target)
         b.own = _own(body, parts.buffers, first)

@@ -37,7 +37,7 @@ def lower_group(
     if windows:
         raise ValueError(f"{node.label}: arrays in windows are for processors")
     body = node.body
-    anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
+    anchor = node.anchor
     if anchor is not None:
         parts = anchored(node, anchor, target)
         made = lower_contraction(

@@ -6,12 +6,12 @@ element, and from a sum to the elements of the results. Every back end writes it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen.loops import ZERO, Buffer, Expr
 from kcompile.codegen.loops.indexing import unflatten
-from kcompile.ir.contraction import Contraction
+from kcompile.ir.contraction import Affine, Contraction
 from kcompile.ir.types import Dim
 
 EpilogueValues = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
@@ -66,8 +66,16 @@ class Epilogue:
 def of_sample(spec: Contraction, a: Source, b: Source, number: Expr) -> tuple[Contraction, Source, Source]:
     """The contraction of one sample of g, whose flat number is given, and its operands."""
     at = dict(enumerate(unflatten(number, spec.g)))
-    first, second = (
-        x.moved([step.at(at, ZERO) for step in spec.sample_steps(access)])
-        for x, access in ((a, spec.a), (b, spec.b))
-    )
-    return spec.one, first, second
+    return spec.one, *_moved(at, (a, spec.sample_steps(spec.a)), (b, spec.sample_steps(spec.b)))
+
+
+def of_group(spec: Contraction, a: Source, b: Source, number: Expr) -> tuple[Contraction, Source, Source]:
+    """The contraction of one group of columns, whose flat number is given, and its operands."""
+    at = dict(enumerate(unflatten(number, spec.groups)))
+    return spec.of_group, *_moved(at, (a, spec.group_steps(spec.a)), (b, spec.group_steps(spec.b)))
+
+
+def _moved(at: Mapping[int, Expr], *operands: tuple[Source, Sequence[Affine]]) -> tuple[Source, Source]:
+    """Operands from where their coordinates are, for these values of variables."""
+    first, second = (x.moved([step.at(at, ZERO) for step in steps]) for x, steps in operands)
+    return first, second

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 
 from kcompile.ir.contraction import Access, Affine, Contraction, variable
 from kcompile.ir.graph import Graph, Value
-from kcompile.ir.types import Batch, Dim, Shape, matched, static
+from kcompile.ir.types import Batch, Dim, Shape, matched, row_major
 
 
 def absorb_layouts(
@@ -82,7 +81,7 @@ def _of_reshaped(spec: Contraction, side: str, before: Shape, after: Shape) -> C
         several = [size for size in parts if size != 1]
         if len(parts) > 1 and not _counts(spec, side, now.start, several):
             terms = getattr(spec, side).index[now.start].terms
-            if [c for _, c in terms] != [1] or _sizes(spec)[terms[0][0]] != dims[0]:
+            if [c for _, c in terms] != [1] or spec.variables[terms[0][0]] != dims[0]:
                 return None
             spec = spec.cut(terms[0][0], several)
     index: list[Affine] = []
@@ -92,7 +91,7 @@ def _of_reshaped(spec: Contraction, side: str, before: Shape, after: Shape) -> C
             variables = iter([variable(v) for v, _ in here[0].terms])
             index += [next(variables) if size != 1 else Affine(()) for size in parts]
         elif parts:
-            steps = [prod(static(dims[i + 1 :])) for i in range(len(dims))]
+            steps = row_major(dims) or ()
             terms = tuple((v, c * step) for x, step in zip(here, steps) for v, c in x.terms)
             index.append(Affine(terms))
     access = replace(getattr(spec, side), index=tuple(index), guarded=(False,) * len(index))
@@ -102,10 +101,4 @@ def _of_reshaped(spec: Contraction, side: str, before: Shape, after: Shape) -> C
 def _counts(spec: Contraction, side: str, axis: int, parts: Sequence[Dim]) -> bool:
     """Whether a coordinate counts up variables of these sizes already, in row-major order."""
     terms = getattr(spec, side).index[axis].terms
-    sizes = _sizes(spec)
-    steps = [prod(static(parts[i + 1 :])) for i in range(len(parts))]
-    return [(sizes[v], c) for v, c in terms] == list(zip(parts, steps))
-
-
-def _sizes(spec: Contraction) -> tuple[Dim, ...]:
-    return (*spec.m, *spec.k, *spec.j, *spec.g)
+    return [(spec.variables[v], c) for v, c in terms] == list(zip(parts, row_major(parts) or ()))

@@ -94,9 +94,9 @@ def _product(node: Node) -> Contraction | None:
 
 def _operand(group: Node, spec: Contraction) -> int:
     """Which operand of a group is A of its product."""
-    (anchor,) = (m for m in group.body.nodes.values() if m.op.kind == "contraction")
+    assert group.anchor is not None
     names = [v.node for v in group.body.inputs.values()]
-    return names.index(anchor.inputs[spec.a.operand].node)
+    return names.index(group.anchor.inputs[spec.a.operand].node)
 
 
 def _only_maker(
@@ -153,7 +153,7 @@ def _fits(graph: Graph, first: Node, own: Contraction, between: Node, slot: int,
 
 def _in_order(spec: Contraction) -> bool:
     """Whether A lies in memory as rows of all samples, one after the other."""
-    sizes = (*spec.m, *spec.k, *spec.j, *spec.g)
+    sizes = spec.variables
     m, k, j = len(spec.m), len(spec.k), len(spec.j)
     order = (*range(m + k + j, len(sizes)), *range(m + k))
     return _counted(spec, sizes) == [v for v in order if sizes[v] != 1]

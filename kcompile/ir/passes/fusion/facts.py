@@ -68,9 +68,7 @@ class Facts:
 
     def base(self, value: Value) -> Value:
         """The value in memory that a view shows."""
-        while self.graph.nodes[value.node].op.view:
-            value = self.graph.nodes[value.node].inputs[0]
-        return value
+        return self.graph.shown(value)
 
     def operands(self, ids: Iterable[int]) -> list[Value]:
         """The values that these nodes read from outside, in a fixed order."""
