@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kcompile.packages.wheel import export_wheel as export_wheel
     from kcompile.quantization import QuantizedModel as QuantizedModel
     from kcompile.quantization import quantize as quantize
+    from kcompile_runtime.predicting import predictor as predictor
 
 
 _HOMES = {
@@ -49,6 +50,7 @@ _HOMES = {
     "export": "kcompile.exporting",
     "export_npm": "kcompile.packages.npm",
     "export_wheel": "kcompile.packages.wheel",
+    "predictor": "kcompile_runtime.predicting",
     "quantize": "kcompile.quantization",
     "CompiledModel": "kcompile.model",
     "QuantizedModel": "kcompile.quantization",
@@ -68,6 +70,7 @@ __all__ = [
     "export_npm",
     "export_wheel",
     "load",
+    "predictor",
     "quantize",
 ]
 

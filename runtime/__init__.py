@@ -24,11 +24,17 @@ if TYPE_CHECKING:
     from kcompile_runtime.errors import InputTypeError as InputTypeError
     from kcompile_runtime.errors import KcompileError as KcompileError
     from kcompile_runtime.errors import NativeError as NativeError
+    from kcompile_runtime.errors import WorkerError as WorkerError
+    from kcompile_runtime.pools import in_processes as in_processes
+    from kcompile_runtime.predicting import Predictor as Predictor
+    from kcompile_runtime.predicting import predictor as predictor
     from kcompile_runtime.program import EntrySpec as EntrySpec
     from kcompile_runtime.program import Prepared as Prepared
     from kcompile_runtime.program import Program as Program
     from kcompile_runtime.spec import TensorSpec as TensorSpec
     from kcompile_runtime.streams import Stream as Stream
+    from kcompile_runtime.tables import read_parquet as read_parquet
+    from kcompile_runtime.tables import write_parquet as write_parquet
     from kcompile_runtime.threads import default_threads as default_threads
 
 _HOMES = {
@@ -41,13 +47,19 @@ _HOMES = {
     "InputTypeError": "kcompile_runtime.errors",
     "KcompileError": "kcompile_runtime.errors",
     "NativeError": "kcompile_runtime.errors",
+    "Predictor": "kcompile_runtime.predicting",
     "Prepared": "kcompile_runtime.program",
     "Program": "kcompile_runtime.program",
     "Stream": "kcompile_runtime.streams",
     "TensorSpec": "kcompile_runtime.spec",
+    "WorkerError": "kcompile_runtime.errors",
     "default_threads": "kcompile_runtime.threads",
+    "in_processes": "kcompile_runtime.pools",
     "load": "kcompile_runtime.artifact",
+    "predictor": "kcompile_runtime.predicting",
     "read_contents": "kcompile_runtime.contents",
+    "read_parquet": "kcompile_runtime.tables",
+    "write_parquet": "kcompile_runtime.tables",
 }
 
 __all__ = [
@@ -60,14 +72,20 @@ __all__ = [
     "InputTypeError",
     "KcompileError",
     "NativeError",
+    "Predictor",
     "Prepared",
     "Program",
     "Stream",
     "TensorSpec",
+    "WorkerError",
     "__version__",
     "default_threads",
+    "in_processes",
     "load",
+    "predictor",
     "read_contents",
+    "read_parquet",
+    "write_parquet",
 ]
 
 

@@ -126,7 +126,8 @@ def _fresh_name(path: str, checksum: str) -> str:
     return os.path.join(folder, *["."] * seen.index(this), name)
 
 
-def _specs(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
+def specs_of(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    """The specs of inputs or outputs as metadata have them."""
     return tuple(TensorSpec(i["name"], tuple(i["shape"]), i["dtype"]) for i in items)
 
 
@@ -144,8 +145,8 @@ class Artifact:
     ) -> None:
         self.path = path
         self.metadata = dict(metadata)
-        self.inputs = _specs(metadata["inputs"])
-        self.outputs = _specs(metadata["outputs"])
+        self.inputs = specs_of(metadata["inputs"])
+        self.outputs = specs_of(metadata["outputs"])
         self._prefix = f"kc_{metadata['name']}_"
         name = _fresh_name(path, metadata["checksum"])
         try:

@@ -91,6 +91,10 @@ class NativeError(KcompileError, RuntimeError):
     """Native code returned a status other than 0."""
 
 
+class WorkerError(KcompileError, RuntimeError):
+    """A process that made batches, or computed them, is gone."""
+
+
 class DeviceError(KcompileError, RuntimeError):
     """A graphics processor that is not there, or reported a failure."""
 

@@ -23,7 +23,8 @@ from functools import partial
 from typing import Any
 
 from kcompile_runtime.artifact import Artifact, load
-from kcompile_runtime.errors import ExtraError, InputError, describe
+from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.extras import library
 from kcompile_runtime.serving_batches import Batches
 from kcompile_runtime.serving_limits import Limits, add_arguments
 from kcompile_runtime.serving_metrics import COUNTS, SECONDS, Counter, Gauge, Histogram, exposed
@@ -42,7 +43,7 @@ class _Server:
 
     def __init__(self, models: Mapping[str, Artifact], limits: Limits) -> None:
         self.models, self.limits = models, limits
-        self.disconnected = _library("starlette.requests", "starlette").ClientDisconnect
+        self.disconnected = library("starlette.requests", "serve").ClientDisconnect
         self.batches: dict[str, Batches] = {}
         self.requests, self.seconds = Counter(), Histogram(SECONDS)
         self.rows, self.together = Histogram(COUNTS), Histogram(COUNTS)
@@ -146,12 +147,9 @@ def application(models: Mapping[str, Artifact | str | os.PathLike[str]], limits:
     /versions/1. Raises ExtraError without Starlette, InputError without a model, what `load` raises, and
     NativeError where a self-test fails.
     """
-    library = _library("starlette.applications", "starlette")
-    responses, routing = (
-        _library("starlette.responses", "starlette"),
-        _library("starlette.routing", "starlette"),
-    )
-    http = _library("starlette.exceptions", "starlette")
+    applications = library("starlette.applications", "serve")
+    responses, routing = (library("starlette.responses", "serve"), library("starlette.routing", "serve"))
+    http = library("starlette.exceptions", "serve")
     if not models:
         raise InputError(describe("application", "at least one model", "none"))
     loaded = {name: m if isinstance(m, Artifact) else load(m) for name, m in models.items()}
@@ -234,7 +232,7 @@ def application(models: Mapping[str, Artifact | str | os.PathLike[str]], limits:
         http.HTTPException: of_http,
         Exception: internal,
     }
-    app = library.Starlette(
+    app = applications.Starlette(
         routes=[
             routing.Route("/v2", about_server),
             routing.Route("/v2/health/live", live),
@@ -248,17 +246,6 @@ def application(models: Mapping[str, Artifact | str | os.PathLike[str]], limits:
     )
     app.state.hurry = server.hurry  # a server that ends says so, before it waits for answers
     return app
-
-
-def _library(name: str, package: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ExtraError(
-            f'{package} cannot be imported ({error}): pip install "kcompile-runtime[serve]"'
-        ) from error
 
 
 def _hurried(app: Any, shutdown: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -277,7 +264,7 @@ def serve(app: Any, host: str = "127.0.0.1", port: int = 8000) -> None:
     app: of `application`. host: an address of this machine; port: 0 for one that is free. Where it listens
     is printed. Raises ExtraError without uvicorn, and OSError for an address that cannot be had.
     """
-    uvicorn = _library("uvicorn", "uvicorn")
+    uvicorn = library("uvicorn", "serve")
     config = uvicorn.Config(
         app, lifespan="on", log_level="warning", timeout_keep_alive=30, timeout_graceful_shutdown=60
     )

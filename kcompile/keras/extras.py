@@ -3,18 +3,11 @@ package."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from kcompile_runtime.errors import ExtraError
+from kcompile_runtime import extras
 
 
 def library(name: str, extra: str) -> Any:
     """The module of this name. Raises ExtraError (an ImportError), which names the extra that brings it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ExtraError(
-            f'{package} cannot be imported ({error}): pip install "kcompile[{extra}]"'
-        ) from error
+    return extras.library(name, extra, "kcompile")

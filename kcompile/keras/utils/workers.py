@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kcompile_runtime.errors import KcompileError
+from kcompile_runtime.errors import WorkerError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -36,10 +36,6 @@ class End(Enum):
 
 
 END = End.END
-
-
-class WorkerError(KcompileError, RuntimeError):
-    """A process that made batches is gone."""
 
 
 class RemoteTraceback(Exception):
