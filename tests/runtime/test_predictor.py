@@ -24,7 +24,7 @@ ID = np.arange(50)
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     np.random.seed(1)
-    model = Sequential([Dense(4, activation="tanh", input_shape=(3,)), Dense(2)], name="scores")
+    model = Sequential([Dense(4, "tanh", input_shape=(3,), name="hidden"), Dense(2, name="out")])
     return str(kcompile.export(model, tmp_path_factory.mktemp("predictor") / "scores.so"))
 
 
@@ -34,7 +34,7 @@ def expected(path):
 
 
 def made(path, **options):
-    return kcompile.predictor(path, columns={"dense_1_input": "x"}, outputs={"dense_2": "y"}, **options)
+    return kcompile.predictor(path, columns={"hidden_input": "x"}, outputs={"out": "y"}, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +55,9 @@ def test_a_batch_of_columns_becomes_one_of_columns(path, expected):
 
 
 def test_columns_of_numbers_are_stacked_and_rows_that_are_objects_too(path, expected):
-    predict = kcompile.predictor(path, columns={"dense_1_input": ["a", "b", "c"]})
+    predict = kcompile.predictor(path, columns={"hidden_input": ["a", "b", "c"]})
     found = predict({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2].astype("float64")})
-    np.testing.assert_array_equal(found["dense_2"], expected)
+    np.testing.assert_array_equal(found["out"], expected)
     rows = np.empty(50, object)
     rows[:] = [list(row) if k % 2 else row for k, row in enumerate(X)]
     np.testing.assert_allclose(made(path)({"x": rows})["y"], expected, atol=1e-6)
@@ -84,8 +84,8 @@ def test_several_inputs_and_outputs(tmp_path):
 def test_a_table_of_pandas_becomes_one(path, expected):
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(X, columns=["a", "b", "c"], index=ID + 7).assign(id=ID)
-    columns = {"dense_1_input": ["a", "b", "c"]}
-    found = kcompile.predictor(path, columns=columns, keep=["id"], outputs={"dense_2": "y"})(table)
+    columns = {"hidden_input": ["a", "b", "c"]}
+    found = kcompile.predictor(path, columns=columns, keep=["id"], outputs={"out": "y"})(table)
     assert list(found.columns) == ["id", "y_0", "y_1"] and list(found.index) == list(table.index)
     np.testing.assert_array_equal(found[["y_0", "y_1"]].to_numpy(), expected)
 
@@ -114,11 +114,11 @@ def test_another_file_than_it_was_made_of_is_refused(path, tmp_path):
 
 WRONG = {
     "no such input": lambda path: kcompile.predictor(path, columns={"x": "x"}),
-    "no columns": lambda path: kcompile.predictor(path, columns={"dense_1_input": []}),
-    "columns that are no names": lambda path: kcompile.predictor(path, columns={"dense_1_input": 3}),
+    "no columns": lambda path: kcompile.predictor(path, columns={"hidden_input": []}),
+    "columns that are no names": lambda path: kcompile.predictor(path, columns={"hidden_input": 3}),
     "columns that are no dict": lambda path: kcompile.predictor(path, columns="x"),
-    "no such output": lambda path: kcompile.predictor(path, outputs={"dense_9": "y"}),
-    "an output that is no name": lambda path: kcompile.predictor(path, outputs={"dense_2": 1}),
+    "no such output": lambda path: kcompile.predictor(path, outputs={"other": "y"}),
+    "an output that is no name": lambda path: kcompile.predictor(path, outputs={"out": 1}),
     "keep is a text": lambda path: kcompile.predictor(path, keep="id"),
     "kept and computed": lambda path: made(path, keep=["y"]),
     "kept and computed, of a batch": lambda path: made(path, keep=True)({"x": X, "y": ID}),
@@ -202,7 +202,7 @@ def test_an_error_is_raised_in_its_turn_and_a_loop_that_is_left_ends_the_process
     data = [*batches(2), {"x": X[:, :2], "id": ID}, *batches(2)]
     results = rt.in_processes(made(path, keep=["id"]), data, workers=2)
     assert [len(next(results)["id"]) for _ in range(2)] == [5, 5]
-    with pytest.raises(rt.InputError, match="dense_1_input"):
+    with pytest.raises(rt.InputError, match="hidden_input"):
         next(results)
     results = rt.in_processes(made(path), batches(), workers=1)
     next(results)
