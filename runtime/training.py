@@ -21,6 +21,7 @@ from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count, check_number
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.loop import Runner, joined
+from kcompile_runtime.positions import Keeper, Position
 
 TIME_SLICE = 0.05  # seconds of native code between two looks at signals and progress bars
 Shuffle = Union[bool, Literal["batch"]]
@@ -166,10 +167,12 @@ class Averages:
     """Averages over the batches so far: the loss by samples, metrics by their own counts; and the latest of
     the values that stand for all batches so far."""
 
-    def __init__(self, results: Results) -> None:
-        self.samples = 0
+    def __init__(self, results: Results, start: Position | None = None) -> None:
+        """start: of a pass that goes on there."""
+        self.samples = 0 if start is None else start.samples
         self._results = results
-        self._sums: Array | None = None  # [results]: of losses times samples, then of the other results
+        # [results]: of losses times samples, then of the other results
+        self._sums: Array | None = None if start is None else start.sums
 
     def add(self, size: int, samples: int, vectors: Array) -> None:
         """Count batches of `size` samples in, the last one maybe smaller, with their vectors of results
@@ -199,6 +202,10 @@ class Averages:
             return self.values()
         return self._results.values_at_end(self._sums)
 
+    def position(self, epoch: int, batches: int, warned: bool) -> Position:
+        """Where a training is that has these averages."""
+        return Position(epoch, batches, self.samples, self._sums, warned)
+
     def logged(self) -> list[Any]:
         """The values in the order of logs."""
         return list(self._results.named(self.values()).values())
@@ -215,13 +222,21 @@ class TimeSlicer:
     def __init__(self) -> None:
         self._pace = TIME_SLICE  # seconds for a sample
 
-    def slices(self, stop: int, size: int, single: bool) -> Iterator[tuple[int, int]]:
-        """The slices (start, end) of the samples up to `stop`. A slice must be run before the next one is
-        asked for. single: each slice is one batch."""
-        start = 0
+    def slices(
+        self,
+        stop: int,
+        size: int,
+        single: bool,
+        start: int = 0,
+        most: Callable[[], int | None] = lambda: None,
+    ) -> Iterator[tuple[int, int]]:
+        """The slices (start, end) of the samples from `start` up to `stop`. A slice must be run before the
+        next one is asked for. single: each slice is one batch. most: how many batches the next one has at
+        most."""
         while start < stop:
             batches = 1 if single else max(1, int(TIME_SLICE / (self._pace * size)))
-            end = min(start + size * batches, stop)
+            limit = most()
+            end = min(start + size * (batches if limit is None else min(batches, limit)), stop)
             begin = time.perf_counter()
             yield start, end
             self._pace = max(time.perf_counter() - begin, 1e-9) / (end - start)
@@ -273,21 +288,23 @@ def fit_loop(
     batch_size: int,
     shuffle: Shuffle = True,
     steps: int | None = None,
+    keeper: Keeper | None = None,
     **epochs: Any,
 ) -> None:
     """Train on rows of arrays. report: what the results are. slicer: knows the pace of earlier calls.
-    epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
+    keeper, epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
     samples, size, stop = _sizes(arrays, batch_size, steps)
 
-    def train(averages: Averages) -> Iterator[tuple[int, Array]]:
+    def train(averages: Averages, done: int) -> Iterator[tuple[int, Array]]:
         order = shuffled(samples, size, shuffle)
-        return _results(run, arrays, order, report, events, slicer, averages, size, stop)
+        start, most = done * size, (lambda: None) if keeper is None else keeper.most
+        return _results(run, arrays, order, report, events, slicer, averages, size, stop, start, most)
 
-    _epochs(train, report, events, **epochs)
+    _epochs(train, report, events, keeper=keeper, **epochs)
 
 
 def _epochs(
-    train: Callable[[Averages], Iterator[tuple[int, Array]]],
+    train: Callable[[Averages, int], Iterator[tuple[int, Array]]],
     report: Results,
     events: FitEvents,
     *,
@@ -297,17 +314,34 @@ def _epochs(
     validate: Callable[[], Mapping[str, Any]] | None = None,
     validates: Callable[[int], bool] = lambda epoch: True,
     ended: Callable[[], bool] = lambda: False,
+    keeper: Keeper | None = None,
 ) -> None:
-    """The epochs from initial_epoch to epochs. train: one pass, which counts its results in. begin: called
-    before each epoch. validate: gives the values of a validation pass by name after each epoch that
-    `validates`, which are reported as "val_" + name. ended: whether there are no more data. Warns once when
-    the loss of a batch is NaN."""
-    warned = False
+    """The epochs from initial_epoch to epochs. train: one pass, which counts its results in, and passes over
+    the batches that were done before. begin: called before each epoch. validate: gives the values of a
+    validation pass by name after each epoch that `validates`, which are reported as "val_" + name. ended:
+    whether there are no more data. keeper: writes down where the training is, and knows where it goes on,
+    which initial_epoch says too. Warns once when the loss of a batch is NaN."""
+    start = None if keeper is None else keeper.start
+    warned = start is not None and start.warned
+    if keeper is not None and start is not None and not start.batches:
+        keeper.restore()
+        if events.stopped or start.ended:
+            return
+        start = None
     for epoch in range(initial_epoch, epochs):
         begin()
         events.epoch_begin(epoch)
-        averages = Averages(report)
-        for first, results in train(averages):
+        averages = Averages(report, start)
+        done = 0 if start is None else start.batches
+        if keeper is not None:
+            if start is not None:
+                keeper.restore()
+                start = None
+            keeper.order()
+        passes = train(averages, done)
+        if keeper is not None:
+            keeper.ordered()
+        for first, results in passes:
             bad = () if report.loss_place is None else np.isnan(results[:, report.loss_place])
             if not warned and np.any(bad):
                 warned = True
@@ -318,12 +352,16 @@ def _epochs(
                 )
             if events.stopped:
                 break
+            if keeper is not None:
+                keeper.after(averages.position(epoch, first + len(results), warned), len(results))
         if ended() and not averages.samples:
             break
         logs = Logs(report.named(averages.at_end()))
         if validate is not None and not events.stopped and validates(epoch):
             logs.update({f"val_{name}": value for name, value in validate().items()})
         events.epoch_end(epoch, logs)
+        if keeper is not None:
+            keeper.after(Position(epoch + 1, warned=warned, ended=ended()), 0)
         if events.stopped or ended():
             break
 
@@ -387,11 +425,13 @@ def _results(
     averages: Averages,
     size: int,
     stop: int,
+    begin: int = 0,
+    most: Callable[[], int | None] = lambda: None,
 ) -> Iterator[tuple[int, Array]]:
-    """One pass: for each slice the number of its first batch and its results [batches, results], after the
-    averages and the callbacks have them."""
+    """One pass from the sample `begin` on: for each slice the number of its first batch and its results
+    [batches, results], after the averages and the callbacks have them. most: see `TimeSlicer.slices`."""
     listening = events.wants_batches
-    for start, end in slicer.slices(stop, size, listening):
+    for start, end in slicer.slices(stop, size, listening, begin, most):
         number = start // size
         if listening:
             events.batch_begin(number, {"batch": number, "size": end - start})
@@ -410,22 +450,26 @@ def _results(
 
 def fit_batches(
     run: Callable[[int, T], Array],
-    passes: Callable[[], tuple[Iterator[tuple[int, T]], int | None]],
+    passes: Callable[[int], tuple[Iterator[tuple[int, T]], int | None]],
     report: Results,
     events: FitEvents,
     **epochs: Any,
 ) -> None:
     """Train on batches as they are given. run: a step on so many samples, which gives the results. passes:
-    gives the batches of an epoch with their numbers of samples, and how many there should be, None where
-    nobody knows. When there are fewer (then: none), training ends with a warning, as in Keras. epochs: the
-    arguments of `_epochs`."""
+    gives the batches of an epoch with their numbers of samples, but for so many at its beginning that were
+    done before, and how many there should be, None where nobody knows. When there are fewer (then: none),
+    training ends with a warning, as in Keras. epochs: the arguments of `_epochs`."""
     short = False
 
-    def train(averages: Averages) -> Iterator[tuple[int, Array]]:
+    def train(averages: Averages, done: int) -> Iterator[tuple[int, Array]]:
+        return counted(averages, done, *passes(done))
+
+    def counted(
+        averages: Averages, done: int, batches: Iterator[tuple[int, T]], steps: int | None
+    ) -> Iterator[tuple[int, Array]]:
         nonlocal short
-        count = 0
-        batches, steps = passes()
-        for found in _given(run, batches, report, events, averages):
+        count = done
+        for found in _given(run, batches, report, events, averages, done):
             count += 1
             yield found
         short = count < (1 if steps is None else steps)
@@ -482,10 +526,11 @@ def _given(
     report: Results,
     events: Events,
     averages: Averages,
+    done: int = 0,
 ) -> Iterator[tuple[int, Array]]:
     """The number and the results [1, results] of each batch, after the averages and the callbacks have them.
-    Progress is counted in batches."""
-    for number, (n, batch) in enumerate(batches):
+    Progress is counted in batches, of which so many were done before."""
+    for number, (n, batch) in enumerate(batches, done):
         if events.wants_batches:
             events.batch_begin(number, {"batch": number, "size": n})
         results = run(n, batch).reshape(1, -1)

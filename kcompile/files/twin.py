@@ -305,6 +305,20 @@ class Foreign(Callback):
     def set_params(self, params: dict[str, Any]) -> None:
         self._callback.set_params(params)
 
+    @property
+    def kind(self) -> str:
+        """The name of the class that stands behind it, in states of trainings."""
+        return type(self._callback).__name__
+
+    def state(self) -> dict[str, Any]:
+        """The attributes of the callback that are plain values: numbers, texts, arrays, and lists and dicts
+        of them."""
+        found = {k: v for k, v in vars(self._callback).items() if k not in ("params", "_model", "model")}
+        return {k: v for k, v in found.items() if _is_plain(v)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        vars(self._callback).update(state)
+
     def set_model(self, model: Any) -> None:
         super().set_model(model)
         self._twin.live.stop_training = False
@@ -313,6 +327,16 @@ class Foreign(Callback):
     def wants_batches(self, mode: str) -> bool:
         base = next(c for c in type(self._callback).__mro__ if c.__name__ == "Callback")
         return hears_batches(self._callback, base, mode)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return type(value) is dict and all(_is_plain(v) for pair in value.items() for v in pair)
+    numbers = (np.ndarray, np.generic)
+    plain = value is None or type(value) in (bool, int, float, str)
+    return plain or (isinstance(value, numbers) and value.dtype.kind in "biufc")
 
 
 def _forward(event: str) -> Callable[..., None]:

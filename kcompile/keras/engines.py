@@ -18,12 +18,13 @@ from kcompile_runtime.loop import Runner
 class Engine(Protocol):
     """Runs the graphs of a model ("predict", "test", "train"), whose variables it updates in place.
 
-    run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the
-    rows of arrays. prepare: makes what runs an entry for inputs of these lengths, and tells what is wrong
-    with the model. predictor: a quick way from any array to the output, of models with one input and one
-    output, if there is one; `quick` holds it once it was found. list_predictor, quick_list: the same from a
-    list to a list, which gives None for what it does not take. reset: graphs of these entries are to be
-    made anew, and what is quick forgotten with "predict".
+    run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the rows of
+    arrays. prepare: makes what runs an entry for inputs of these lengths, and tells what is wrong with the
+    model. traced: the graph of an entry for these lengths (None: where all are known), with the model's
+    variables behind its own. predictor: a quick way from any array to the output, of models with one input
+    and one output, if there is one; `quick` holds it once it was found. list_predictor, quick_list: the same
+    from a list to a list, which gives None for what it does not take. reset: graphs of these entries are to
+    be made anew, and what is quick forgotten with "predict".
     """
 
     quick: Callable[[Any], Array] | None
@@ -32,6 +33,7 @@ class Engine(Protocol):
     def run(self, entry: str, n: int, inputs: Sequence[Array]) -> list[Array]: ...
     def batches(self, entry: str) -> Runner: ...
     def prepare(self, entry: str, lengths: Lengths) -> None: ...
+    def traced(self, entry: str, lengths: Any = ...) -> Any: ...
     def predictor(self) -> Callable[[Any], Array] | None: ...
     def list_predictor(self) -> Callable[[Sequence[Any]], list[Array] | None] | None: ...
     def reset(self, entries: Iterable[str] = ...) -> None: ...

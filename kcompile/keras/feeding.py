@@ -21,7 +21,7 @@ from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
 from kcompile_runtime.checks import check_count, check_flag
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
 
 class Rows:
@@ -232,13 +232,18 @@ class Batches:
     def fit(self, report: loops.Results, callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         """Train. shuffle: as it was said when this was made."""
 
+        if epochs.get("keeper") is not None:
+            raise UnsupportedError("Checkpoint and resume: objects of batches are not supported yet")
+
         def batches() -> Iterator[Any]:
             before = self.steps
             yield from self._sized("train")
             if self.steps != before:
                 callbacks.change_params(steps=self.steps)
 
-        loops.fit_batches(self._step("train"), lambda: (batches(), self.steps), report, callbacks, **epochs)
+        loops.fit_batches(
+            self._step("train"), lambda done: (batches(), self.steps), report, callbacks, **epochs
+        )
 
     def evaluate(self, report: loops.Results, callbacks: Any) -> list[Any]:
         return loops.evaluate_batches(

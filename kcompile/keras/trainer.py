@@ -37,6 +37,7 @@ from kcompile.keras.target_tensors import check_targets, held_labels
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
 from kcompile.keras.topology import trainers
 from kcompile.keras.trainer_feeds import Data, Feed, OfData, Validation, refuse
+from kcompile.keras.training_state import Keeping, keeping
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, gives_batches
 from kcompile_runtime.batching import no_samples
@@ -365,8 +366,10 @@ class Trainer(OfData):
         shuffle: Any,
         epochs: int,
         initial_epoch: int,
+        resume: Any = None,
     ) -> events.History:
         """Train for passes over the data. Raises InputError, InputTypeError, ModelError before the first."""
+        kept = keeping(callbacks, resume)
         with ExitStack() as opened:
             span = range(initial_epoch, epochs)
             passes = max(0, epochs - initial_epoch)
@@ -375,7 +378,7 @@ class Trainer(OfData):
             if passes <= COUNTED:
                 passes = sum(map(validation.after, span))
             held = self._held(validation, rest, data.queue, passes, opened)
-            return self._fit(feed, held, lengths, validation, callbacks, verbose, shuffle, span)
+            return self._fit(feed, held, lengths, validation, callbacks, verbose, shuffle, span, kept)
 
     def _fit(
         self,
@@ -387,6 +390,7 @@ class Trainer(OfData):
         verbose: int,
         shuffle: Any,
         span: range,
+        kept: Keeping | None,
     ) -> events.History:
         """Train on a feed, and validate on another, in the epochs of a span."""
         report = self.report("train", lengths)
@@ -414,13 +418,20 @@ class Trainer(OfData):
         self.engines.needed().prepare("train", lengths)  # what cannot be compiled is told before it begins
         self.model.stop_training = False
         self._first_epoch: int | None = None
+        if kept is not None:
+            of = {"shuffle": shuffle, "initial_epoch": span.start, "metrics": " ".join(names)}
+            of |= {f"{what} of the data": v for what, v in self._params(feed).items()}
+            of |= {f"{what} of the validation data": v for what, v in (held.params if held else {}).items()}
+            kept.join(self, of, lengths, held is not None, callback_list)
         callback_list.begin()
+        begin = self._first_epoch or span.start
         feed.fit(
             report,
             callback_list,
             shuffle,
             epochs=span.stop,
-            initial_epoch=self._first_epoch or span.start,
+            initial_epoch=kept.start.epoch if kept is not None and kept.start is not None else begin,
+            keeper=kept,
             validates=validation.after,
             begin=self.reset_states,
             validate=None if held is None else lambda: self._validated(held, tested, lengths, callback_list),

@@ -235,20 +235,24 @@ class Training(Steps, GeneratorMethods):
         max_queue_size: int = 10,
         workers: int = 1,
         use_multiprocessing: bool = False,
+        resume: Any = None,
         **old: Any,
     ) -> Any:
         """Train for `epochs` passes over the data, and give back the History.
 
         x, y: arrays, lists of arrays, or dicts by name; or x alone, an object of batches (`feeding.Batches`),
-        each (x, y) or (x, y, sample_weight). batch_size: default 32; the last batch may be smaller.
-        verbose: 0, 1 (bar) or 2 (a line an epoch). validation_split: the share at the end of the data,
-        taken before shuffling; or validation_data: (x, y), (x, y, sample_weight), or an object of batches.
+        each (x, y) or (x, y, sample_weight). batch_size: default 32; the last batch may be smaller. verbose:
+        0, 1 (bar) or 2 (a line an epoch). validation_split: the share at the end of the data, taken before
+        shuffling; or validation_data: (x, y), (x, y, sample_weight), or an object of batches.
         validation_freq: validate after so many epochs, or after each of these. shuffle: True, False or
-        "batch"; of a sequence of batches, their order. class_weight: {class: weight}. initial_epoch:
-        number of the first epoch; epochs is the last one's. steps_per_epoch: batches in an epoch, of
-        arrays at most what they hold. Of an object of batches, up to max_queue_size are made ahead by so many
-        workers: threads, with use_multiprocessing processes; 0: by the thread that trains. Raises InputError,
-        InputTypeError and ModelError before the first step.
+        "batch"; of a sequence of batches, their order. class_weight: {class: weight}. initial_epoch: number
+        of the first epoch; epochs is the last one's. steps_per_epoch: batches in an epoch, of arrays at most
+        what they hold. Of an object of batches, up to max_queue_size are made ahead by so many workers:
+        threads, with use_multiprocessing processes; 0: by the thread that trains. resume: the folder of a
+        callback `Checkpoint`, or one of its files: the training goes on where that was written, and ends as
+        if nothing had been between; with its beginning where the folder is not there or empty. All other
+        arguments as then; epochs may be more. Raises InputError, InputTypeError and ModelError before the
+        first step.
         """
         epochs = check_count("epochs", _old_epochs(epochs, old), 0)
         if (most := max_epochs()) and most < epochs:
@@ -271,6 +275,7 @@ class Training(Steps, GeneratorMethods):
             shuffle,
             epochs,
             initial_epoch,
+            resume,
         )
 
     @of_vintage

@@ -14,6 +14,7 @@ from kcompile.files.reader.kinds import check_kind, kind_of, read_text
 from kcompile.files.reader.limits import PathLike
 from kcompile.files.reader.opening import open_hdf5
 from kcompile.files.reader.shards import is_index, open_shards
+from kcompile.files.reader.states import read_state
 from kcompile.files.reader.yaml_texts import parse_yaml, read_yaml
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "parse_yaml",
     "read_arrays",
     "read_json",
+    "read_state",
     "read_text",
     "read_yaml",
 ]

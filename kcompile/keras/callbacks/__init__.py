@@ -2,6 +2,7 @@
 
 from kcompile.keras.callbacks.bars import BatchProgress, ProgbarLogger
 from kcompile.keras.callbacks.base import BaseLogger, Callback, Events, History, LambdaCallback, check
+from kcompile.keras.callbacks.checkpoint import Checkpoint
 from kcompile.keras.callbacks.files import CSVLogger, ModelCheckpoint, RemoteMonitor
 from kcompile.keras.callbacks.lists import CallbackList
 from kcompile.keras.callbacks.monitoring import (
@@ -18,6 +19,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "CallbackList",
+    "Checkpoint",
     "EarlyStopping",
     "Events",
     "History",

@@ -27,7 +27,13 @@ class Callback:
 
     params: dict with batch_size, epochs, steps, samples, verbose, do_validation, metrics.
     model: the model in training. validation_data: arrays x, y, w of the validation, or None.
+
+    What a callback keeps over epochs is its `state()`, which `Checkpoint` writes down and `load_state` takes
+    back.
     """
+
+    _kept: tuple[str, ...] = ()  # the attributes that are its state
+    _resumes = False  # whether the training that begins goes on from a state, which is loaded next
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -71,6 +77,18 @@ class Callback:
     def wants_batches(self, mode: str) -> bool:
         """Whether the callback defines an event for batches of "train", "test" or "predict"."""
         return hears_batches(self, Callback, mode)
+
+    def state(self) -> dict[str, Any]:
+        """What it keeps between two events, by name: None, numbers, texts, arrays, and lists, tuples and
+        dicts of them. Those with something to keep define this and `load_state`."""
+        return {name: getattr(self, name) for name in self._kept if hasattr(self, name)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on with what `state` gave. A training that goes on calls it after `on_train_begin`; within an
+        epoch after `on_epoch_begin` too."""
+        for name in self._kept:
+            if name in state:
+                setattr(self, name, state[name])
 
 
 def hears_batches(callback: Any, base: type, mode: str) -> bool:
@@ -197,6 +215,8 @@ class BaseLogger(Callback):
     """Adds the averages over the batches of an epoch to its logs, weighted by their sizes; of the
     stateful_metrics the last values. `fit` makes averages itself, so this is for loops of the user's own."""
 
+    _kept = ("seen", "totals")
+
     def __init__(self, stateful_metrics: Any = None) -> None:
         super().__init__()
         self.stateful_metrics = names_of("BaseLogger: stateful_metrics", stateful_metrics)
@@ -228,6 +248,8 @@ class BaseLogger(Callback):
 class History(Callback):
     """epoch: the numbers of the epochs; history: the values of each epoch by name."""
 
+    _kept = ("epoch", "history")
+
     def __init__(self) -> None:
         super().__init__()
         self.epoch: list[int] = []
@@ -240,6 +262,10 @@ class History(Callback):
         self.epoch.append(epoch)
         for key, value in (logs or {}).items():
             self.history.setdefault(key, []).append(value)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.history = Logs(self.history)
 
     def plot(self, names: Sequence[str] | str | None = None, to_file: Any = None) -> Any:
         """A chart of what was logged, a panel for each of the logs with that of validation in it: a figure of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 from kcompile.keras.callbacks.base import Callback, Report, edition_of, epoch_said
 from kcompile.keras.callbacks.monitoring import Follower, better, check_mode, meaning_of
 from kcompile_runtime.checks import check_count, check_flag, check_number, check_path, check_text
-from kcompile_runtime.errors import InputError, InputTypeError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, describe
 from kcompile_runtime.training import Logs
 
 
@@ -30,6 +31,8 @@ class ModelCheckpoint(Follower):
     initial_value_threshold; mode: "min", "max", or "auto", as the name or the metric says.
     save_weights_only: `save_weights` instead of `save`. verbose: 1 prints what is saved.
     """
+
+    _kept = ("best", "epochs_since_last_save", "_batches", "_epoch")
 
     def __init__(
         self,
@@ -155,7 +158,8 @@ class CSVLogger(Callback):
     """Writes the values of each epoch as a line of a table: epoch, then the names in alphabetical order.
 
     filename: of the table. separator: between two values. append: whether lines are added to a table that is
-    there. A value that an epoch does not have is NA; the columns are those of the first epoch.
+    there. A value that an epoch does not have is NA; the columns are those of the first epoch. A line appears
+    whole or not at all; a training that goes on from a state cuts off the lines that came after it.
     """
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
@@ -173,25 +177,57 @@ class CSVLogger(Callback):
         return {**super().__getstate__(), "csv_file": None}
 
     def on_train_begin(self, logs: Report = None) -> None:
+        self._close()
+        if self._resumes:  # see `load_state`
+            return
         if self.append and os.path.exists(self.filename):
             self.append_header = not os.path.getsize(self.filename)
+        self.csv_file = open(self.filename, "ab" if self.append else "wb", 0)  # noqa: SIM115
+
+    def state(self) -> dict[str, Any]:
+        size = None if self.csv_file is None else os.fstat(self.csv_file.fileno()).st_size
+        return {"keys": self.keys, "append_header": self.append_header, "size": size}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on behind the lines that the table had. Raises ModelError where it has fewer."""
+        size, found = state["size"] or 0, 0
+        if os.path.exists(self.filename):
+            found = os.path.getsize(self.filename)
+        if found < size:
+            wanted = f"the table that the training wrote, of at least {size} bytes"
+            raise ModelError(describe(f"CSVLogger: {self.filename}", wanted, f"{found} bytes"))
         self._close()
-        self.csv_file = open(self.filename, "a" if self.append else "w", newline="")  # noqa: SIM115
+        self.csv_file = open(self.filename, "ab", 0)  # noqa: SIM115
+        self.csv_file.truncate(size)
+        self.keys, self.append_header = state["keys"], state["append_header"]
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         import csv
+        import io
 
         logs = logs or {}
-        writer = csv.writer(self.csv_file, delimiter=self.sep)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, delimiter=self.sep)
         if self.keys is None:
             self.keys = sorted(logs)
             if meaning_of(self.model).validation_columns and not any(k.startswith("val_") for k in self.keys):
                 self.keys += [f"val_{key}" for key in self.keys]
         if self.append_header:
             writer.writerow(["epoch", *self.keys])
-            self.append_header = False
         writer.writerow([epoch, *(_as_text(logs.get(key, "NA")) for key in self.keys)])
-        self.csv_file.flush()
+        self._write(text.getvalue().encode())
+        self.append_header = False
+
+    def _write(self, lines: bytes) -> None:
+        """Append lines, all or nothing."""
+        size = os.fstat(self.csv_file.fileno()).st_size
+        try:
+            while lines:
+                lines = lines[self.csv_file.write(lines) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.csv_file.truncate(size)
+            raise
 
     def on_train_end(self, logs: Report = None) -> None:
         self._close()

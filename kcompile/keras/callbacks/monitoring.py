@@ -113,6 +113,8 @@ class EarlyStopping(Follower):
     one are not looked at. What these mean exactly the vintage of the model says (`semantics`).
     """
 
+    _kept = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -241,6 +243,8 @@ class ReduceLROnPlateau(Follower):
     """Multiplies the learning rate by `factor` when `monitor` has not improved by min_delta for
     `patience` epochs; then waits for `cooldown` epochs. Not below min_lr. epsilon: min_delta, as Keras 2.0
     called it."""
+
+    _kept = ("wait", "cooldown_counter", "best")
 
     def __init__(
         self,

@@ -31,6 +31,8 @@ class BackupAndRestore(Callback):
     optimizer; warns where they are of other data, by their samples and batches.
     """
 
+    _kept = ("_epoch", "_batch", "_batches")
+
     def __init__(
         self,
         backup_dir: Any,
@@ -149,6 +151,8 @@ class BackupAndRestore(Callback):
 class SwapEMAWeights(Callback):
     """Evaluates, predicts and (with swap_on_epoch) saves with the moving averages of the weights, which an
     optimizer with use_ema keeps, in their place. Raises ModelError for an optimizer without."""
+
+    _kept = ("_averages_in",)
 
     def __init__(self, swap_on_epoch: bool = False) -> None:
         super().__init__()

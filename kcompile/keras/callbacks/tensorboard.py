@@ -32,8 +32,10 @@ class TensorBoard(Callback):
     (default: the Embeddings) for embeddings_data, else the weights of Embeddings. embeddings_metadata: the
     name of a table with a line for each point, in log_dir or from here; or one by the name of each layer.
     write_steps_per_second: how many batches a second went by. write_grads and profile_batch are not done, and
-    warned of.
+    warned of. A training that goes on from a state writes what came after that state once more.
     """
+
+    _kept = ("samples_seen", "_written", "_batches")
 
     def __init__(
         self,
