@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,16 +63,15 @@ def measure(workers: Sequence[Worker], rounds: int, steps: int = 1) -> dict[str,
     kept."""
     repeats = {}
     for worker in workers:
-        worker.ask("seconds", 3)
-        repeats[worker.name] = max(1, int(ROUND_SECONDS / (steps * worker.ask("seconds", 3))))
+        worker.timed("seconds", 3)
+        repeats[worker.name] = max(1, int(ROUND_SECONDS / (steps * worker.timed("seconds", 3))))
     times: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for number in followed(range(rounds + 1), "rounds"):
         turn = number % len(workers)
         for worker in (*workers[turn:], *workers[:turn]):
-            seconds = worker.ask("seconds", repeats[worker.name])
+            seconds = worker.timed("seconds", repeats[worker.name])
             if number:
                 times[worker.name].append(seconds)
-            time.sleep(0.005)  # threads of the engine before may still be spinning
     return {name: np.array(t) for name, t in times.items()}
 
 

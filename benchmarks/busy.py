@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -78,10 +77,9 @@ def measure(workers: Sequence[Worker], rounds: int) -> dict[str, list[np.ndarray
     for number in range(rounds + 1):
         turn = number % len(workers)
         for worker in (*workers[turn:], *workers[:turn]):
-            seconds = worker.ask("latencies", ROUND_SECONDS)
+            seconds = worker.timed("latencies", ROUND_SECONDS)
             if number:
                 times[worker.name].append(seconds)
-            time.sleep(0.005)  # threads of the engine before may still be spinning
     return times
 
 

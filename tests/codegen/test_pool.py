@@ -310,6 +310,29 @@ def test_empty_chunks_are_no_loss(native: Pool) -> None:
     native.stop(memory.ctypes.data)
 
 
+def test_a_caller_held_up_is_no_loss(native: Pool) -> None:
+    """The caller's own chunk takes long, as when the system runs others instead of it, and workers do the
+    rest meanwhile: it has waited for nobody, and goes on sharing."""
+    memory = native.open(2)
+    owed, debt = (memory[LAYOUT[name] :][:8].view(np.int64) for name in ("OWED", "DEBT"))
+    done: list[int] = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, *(ctypes.c_int64,) * 3, ctypes.c_void_p)
+    def chunk(_: object, __: int, begin: int, end: int, ___: object) -> None:
+        if begin == 0:
+            time.sleep(0.02)
+        done.append(end - begin)
+
+    lost = 0
+    for _ in range(10):
+        owed[0], debt[0] = 1, 0  # what is owed makes chunks finer
+        native.parallel(memory.ctypes.data, ctypes.cast(chunk, ctypes.c_void_p), None, 0, 4096, 1, None, 1)
+        lost += debt[0] > 0
+    assert sum(done) == 10 * 4096 and len(done) > 20
+    assert lost < 5
+    native.stop(memory.ctypes.data)
+
+
 @FORKS
 def test_fork_while_another_thread_launches(native: Pool) -> None:
     memory, shared = native.open(3), np.zeros(2 * 512, np.int64)

@@ -67,7 +67,7 @@ define internal i1 @kc_pool_closed(i32 %word) alwaysinline {  ; every chunk has 
 
 ; One chunk of the job, by a thread. FASTEST keeps the least time of one; the last chunk, which may have
 ; less to do than others, is kept apart. A kernel may cut more coarsely than asked: then some chunks are
-; empty, take no time, and do not count.
+; empty, take no time, and do not count. COUNTED keeps the number of those with work that workers did.
 define internal void @kc_pool_chunk(ptr %pool, i32 %chunk, i64 %thread) noinline {
   %job = getelementptr i8, ptr %pool, i64 $JOB
   %fastest = getelementptr i8, ptr %pool, i64 $FASTEST
@@ -94,6 +94,9 @@ count:
   %is.last = icmp eq i64 %next, %chunks
   %kept = select i1 %is.last, ptr %last, ptr %fastest
   atomicrmw umin ptr %kept, i64 %time monotonic, align 8
+  %caller = icmp eq i64 %thread, 0
+  br i1 %caller, label %out, label %worked
+worked:
   %counted = getelementptr i8, ptr %pool, i64 $COUNTED
   atomicrmw add ptr %counted, i64 1 monotonic, align 8
   br label %out
@@ -331,22 +334,22 @@ define internal void @kc_pool_win(ptr %pool, i64 %won) noinline {
   ret void
 }
 
-; own: chunks that the caller did. elapsed: what the launch took.
-define internal void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own, i64 %chunks) noinline {
+; What the launch has won: the time that workers' chunks would have taken the caller, less the time that the
+; caller waited for them. Where the caller itself was held up, that is no loss: it would have been so alone.
+define internal void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %waited, i64 %others) noinline {
   %help.at = getelementptr i8, ptr %pool, i64 $HELP
   %help = load i64, ptr %help.at, align 8
-  %others = sub i64 %chunks, %own
   %helped = add i64 %help, %others
   store i64 %helped, ptr %help.at, align 8
-  %fastest.at = getelementptr i8, ptr %pool, i64 $FASTEST
-  %fastest = load atomic i64, ptr %fastest.at monotonic, align 8
-  %unknown = icmp eq i64 %fastest, 9223372036854775807
-  br i1 %unknown, label %out, label %weigh
-weigh:
   %counted.at = getelementptr i8, ptr %pool, i64 $COUNTED
   %counted = load atomic i64, ptr %counted.at monotonic, align 8
-  %serial = mul i64 %fastest, %counted
-  %lost = sub i64 %elapsed, %serial
+  %idle = icmp eq i64 %counted, 0
+  br i1 %idle, label %out, label %weigh
+weigh:
+  %fastest.at = getelementptr i8, ptr %pool, i64 $FASTEST
+  %fastest = load atomic i64, ptr %fastest.at monotonic, align 8
+  %saved = mul i64 %fastest, %counted
+  %lost = sub i64 %waited, %saved
   %last.at = getelementptr i8, ptr %pool, i64 $LAST
   %last = load atomic i64, ptr %last.at monotonic, align 8
   %least = call i64 @llvm.smin.i64(i64 %fastest, i64 %last)
@@ -358,7 +361,7 @@ lose:
   call void @kc_pool_lose(ptr %pool, i64 %lost)
   ret void
 check:
-  %won = sub i64 %surely, %elapsed
+  %won = sub i64 %surely, %waited
   %more = icmp sgt i64 %won, 0
   br i1 %more, label %win, label %out
 win:
@@ -509,6 +512,7 @@ claim:
   %chunk.next = and i32 %word, 65535
   br label %work
 count.left:
+  %stop = call i64 @kc_pool_now()
   %had = atomicrmw sub ptr %left, i32 %own.next acq_rel, align 4
   %rest = sub i32 %had, %own.next
   %patience = mul i64 %tick, $PATIENCE
@@ -538,7 +542,9 @@ sleep:
 done:
   %end = call i64 @kc_pool_now()
   %elapsed = sub i64 %end, %start
+  %waited = sub i64 %end, %stop
   %own.wide = zext i32 %own.next to i64
-  call void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own.wide, i64 %chunks)
+  %by.others = sub i64 %chunks, %own.wide
+  call void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %waited, i64 %by.others)
   ret void
 }

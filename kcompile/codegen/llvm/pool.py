@@ -32,14 +32,15 @@ is never less than the number of sleepers; a worker that did not sleep after all
 which costs one needless system call. A thread that spins yields its processor between two looks, and sleeps
 once another thread has used it. A worker that wakes on the caller's processor lets the caller go on first.
 
-**When to use several threads.** The pool measures whether they pay. The time of the fastest chunk, times
-the number of chunks with work, is the estimate for one thread. A launch that took longer than its
-estimate is a loss of the difference, a shorter one a gain, and waking a worker that comes too late a
-small loss. (The last chunk may be shorter than the others: it counts for gains only. A kernel may cut
-more coarsely than asked, so that some chunks have no work.) The debt is PRICE times the losses less the
-gains. After each loss the pool runs launches on one thread, for a multiple of the debt in time. So
-waiting costs a small part of the time under any load, and an idle machine is noticed soon. Results do not
-depend on any of this: the numbers of a kernel do not depend on how it is cut.
+**When to use several threads.** The pool measures whether they pay. A launch wins the time that the
+workers' chunks would have taken the caller (their number times the time of the fastest chunk) less the time
+that the caller waited for them at the end. Where it waited longer it is a loss, and waking a worker that
+comes too late is a small one. Where the caller itself was held up and nobody waited, that is no loss: alone
+it would have been held up, too. (The last chunk may be shorter than the others: it counts for gains only. A
+kernel may cut more coarsely than asked, so that some chunks have no work: they do not count.) The debt is
+PRICE times the losses less the gains. After each loss the pool runs launches on one thread, for a multiple of
+the debt in time. So waiting costs a small part of the time under any load, and an idle machine is noticed
+soon. Results do not depend on any of this: the numbers of a kernel do not depend on how it is cut.
 
 A second caller, while the pool is busy, runs its whole range itself. In the child of a fork there are no
 workers, and the caller computes all chunks; or, if the pool was busy at the fork, it stays busy.
@@ -55,7 +56,7 @@ from kcompile.codegen.llvm.template import filled
 
 _FOLDER = Path(__file__).parent
 
-POOL_ABI = 3  # the layout of a pool's memory, and the protocol: pools are shared by modules that agree
+POOL_ABI = 4  # the layout of a pool's memory, and the protocol: pools are shared by modules that agree
 
 STATUS_OK = 0
 STATUS_NO_THREADS = 5  # kc_pool_start: the system gave no thread, or the target has none
