@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+from kcompile.keras.passes import Journal, put
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import weighted
 from kcompile.keras.utils.data_utils import PyDataset
@@ -21,7 +22,8 @@ from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
 from kcompile_runtime.checks import check_count, check_flag
-from kcompile_runtime.errors import InputError, UnsupportedError, describe
+from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.positions import generators, same_generators
 
 
 class Rows:
@@ -36,6 +38,11 @@ class Rows:
             **self._options,
             "samples": self.samples if steps is None else min(steps * size, self.samples),
         }
+
+    @property
+    def kind(self) -> str:
+        """What the data are, in messages."""
+        return "rows of arrays"
 
     def fit(self, report: loops.Results, callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         loops.fit_loop(
@@ -141,13 +148,17 @@ class Batches:
             )
         known = length if steps is None else steps
         self.steps = None if known is None else check_count(name, known)
-        self._passes = max(passes, 1)  # a batch is looked at in any case
+        self._passes = self._all = max(passes, 1)  # a batch is looked at in any case
         self._counts_again = steps is None and hasattr(data, "__getitem__")
         self._queue = queue.of(data)
         self._enqueuer = self._made_ahead(shuffle)
         self._going: Iterator[Any] | None = None
         self._told = isinstance(data, PyDataset)  # of the beginnings and ends of passes
         self._begun = ""  # the entry of a pass that was told of, and did not end
+        self._journal: Journal | None = None  # see `keep`
+        self._done: int | None = None  # batches of a pass that goes on
+        self._inside = False  # whether a pass is under way
+        self._count = 0  # its batches so far
         self.params = {"batch_size": None, "steps": self.steps, "samples": None}
 
     def _made_ahead(self, shuffle: Any) -> OrderedEnqueuer | GeneratorEnqueuer:
@@ -191,7 +202,11 @@ class Batches:
 
     def _tell(self, event: str) -> None:
         if self._told:
+            if self._journal is not None:
+                self._journal.before(event)
             getattr(self._data, event)()
+            if self._journal is not None:
+                self._journal.after()
 
     def _begin(self, entry: str) -> None:
         """Tell a PyDataset that a pass begins, in the order of Keras 3."""
@@ -202,21 +217,27 @@ class Batches:
         self._begun = entry
 
     def _pass(self, entry: str) -> Iterator[Any]:
-        """The batches of the next pass."""
+        """The batches of the next pass, or of what is left of one that goes on."""
         self._begin(entry)
+        noted = self._journal if not isinstance(self._enqueuer, OrderedEnqueuer) else None
+        if noted is not None and self._done is None:
+            noted.before("pass", not self._queue.workers)
         yield from self._batches()
-        self._begun = ""
+        self._begun, self._inside = "", False
+        if noted is not None:
+            noted.after()
 
     def _batches(self) -> Iterator[Any]:
         """The batches of a pass that began."""
         self._passes -= 1
+        self._count, self._done, self._inside = self._done or 0, None, True
         if self.steps is None:
-            yield from self._stream()
+            yield from self._counted(self._stream())
             self._tell("on_epoch_end")
             if not hasattr(self._data, "__next__"):  # it gives the same again
                 self._going = None
             return
-        yield from islice(self._stream(), self.steps)
+        yield from self._counted(islice(self._stream(), self.steps - self._count))
         self._tell("on_epoch_end")
         if isinstance(self._enqueuer, OrderedEnqueuer):
             if self._passes <= 0:
@@ -225,15 +246,119 @@ class Batches:
         if self._counts_again:
             self.steps = check_count("the number of batches", _length(self._data))
 
+    def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self._count += 1
+            yield batch
+
+    # ---- for a training that goes on
+
+    @property
+    def kind(self) -> str:
+        """What the data are, in messages."""
+        return type(self._data).__name__
+
+    def keep(self) -> None:
+        """Note from here on what `state` needs, after the first batch was looked at."""
+        ordered = self._enqueuer if isinstance(self._enqueuer, OrderedEnqueuer) else None
+        self._journal = Journal(None if ordered is None else ordered.began)
+        if ordered is not None:
+            ordered.journal = self._journal
+
+    def state(self) -> dict[str, Any]:
+        """Where the batches are: for `load_state` of another process."""
+        assert self._journal is not None
+        ordered = self._enqueuer
+        return {
+            **self._journal.state(),
+            "begun": self._begun,
+            "inside": self._inside,
+            "batches": self._count if self._inside else 0,
+            "passes": self._all - self._passes,
+            "place": ordered.place() if isinstance(ordered, OrderedEnqueuer) else None,
+        }
+
+    def load_state(self, state: dict[str, Any], now: dict[str, Any]) -> bool:
+        """Bring the object, which is as it was when the training began, where it was: a sequence is told of
+        its epochs, others give all their batches again. now: the generators' state at that time. Gives
+        whether the generators must stay as they are from here on, as a thread draws batches from them. Raises
+        InputError for an object that ends before."""
+        kept, self._journal = self._journal, None
+        ordered = self._enqueuer if isinstance(self._enqueuer, OrderedEnqueuer) else None
+        if (ordered is None) != (state["place"] is None):
+            got = type(self._data).__name__
+            raise InputError(describe("fit: resume: data", "an object of batches as it was then", got))
+        stays = self._take_again(state) if ordered is None else self._repeat(ordered, state, now)
+        self._begun = state["begun"]
+        self._passes = self._all - state["passes"] + bool(state["inside"])
+        self._done = state["batches"] if state["inside"] else None
+        self._journal = kept
+        if kept is not None:
+            kept.load_state(state)
+        if ordered is not None:
+            ordered.journal = kept
+        return stays
+
+    def _repeat(self, ordered: OrderedEnqueuer, state: dict[str, Any], now: dict[str, Any]) -> bool:
+        """Tell a sequence of its epochs, and pass over batches by number, or make those of the last epoch
+        again where what they drew counts."""
+        ordered.pause()
+        ordered.journal = None
+        put(state["base"])
+        for event, kept in state["events"]:
+            put(kept)
+            if event == "next":
+                ordered.next_epoch()
+            else:
+                getattr(self._data, event)()
+        if self._counts_again:
+            self.steps = check_count("the number of batches", _length(self._data))
+        threads = bool(self._queue.workers) and not ordered.use_multiprocessing
+        drawn = threads and not same_generators(state["latest"], now)
+        again = drawn or (ordered.use_multiprocessing and bool(self._queue.workers))
+        wanted = sum(state["place"][::2])
+        ordered.go_on(state["place"], again)
+        self._going = ordered.get()
+        while ordered.taken < wanted:
+            self._drop(islice(self._going, 1), 1)
+        return drawn
+
+    def _take_again(self, state: dict[str, Any]) -> bool:
+        """Take all batches again that were taken."""
+        threads = bool(self._queue.workers) and not self._enqueuer.use_multiprocessing
+        if not threads:
+            put(state["base"])
+        before, last = generators(), len(state["events"]) - 1
+        for number, (_, kept) in enumerate(state["events"]):
+            put(kept)
+            if number == last and state["inside"]:
+                self._drop(islice(self._stream(), state["batches"]), state["batches"])
+            elif self.steps is None:
+                self._drop(self._stream(), 1)
+                if not hasattr(self._data, "__next__"):
+                    self._going = None
+            else:
+                self._drop(islice(self._stream(), self.steps), self.steps)
+        return threads and not same_generators(before, generators())
+
+    def _drop(self, batches: Iterator[Any], count: int) -> None:
+        found = sum(1 for _ in batches)
+        if found < count:
+            raise InputError(
+                describe(
+                    f"fit: resume: data ({type(self._data).__name__})",
+                    "all batches that it gave before, from the first one on",
+                    f"{found} of {count} batches of a pass",
+                    "Make the object anew before this call of fit.",
+                )
+            )
+
     def close(self) -> None:
         """End what makes batches."""
         self._enqueuer.stop()
 
     def fit(self, report: loops.Results, callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         """Train. shuffle: as it was said when this was made."""
-
-        if epochs.get("keeper") is not None:
-            raise UnsupportedError("Checkpoint and resume: objects of batches are not supported yet")
 
         def batches() -> Iterator[Any]:
             before = self.steps

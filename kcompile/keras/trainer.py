@@ -422,7 +422,9 @@ class Trainer(OfData):
             of = {"shuffle": shuffle, "initial_epoch": span.start, "metrics": " ".join(names)}
             of |= {f"{what} of the data": v for what, v in self._params(feed).items()}
             of |= {f"{what} of the validation data": v for what, v in (held.params if held else {}).items()}
-            kept.join(self, of, lengths, held is not None, callback_list)
+            feeds = {"train": feed, **({} if held is None else {"test": held})}
+            of |= {f"the kind of the {name} data": found.kind for name, found in feeds.items()}
+            kept.join(self, of, lengths, feeds, callback_list)
         callback_list.begin()
         begin = self._first_epoch or span.start
         feed.fit(

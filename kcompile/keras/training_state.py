@@ -58,6 +58,8 @@ class Keeping:
         for checkpoint in given:
             _refuse_foreign(checkpoint, resume)
         self._generators = {"start": generators()} if tree is None else dict(tree["generators"])
+        self._going_on = True  # whether the epoch that begins is one that goes on
+        self._drawing = False  # whether a thread draws from the generators
         self.start: Position | None = None
         if tree is not None:
             self.start = Position(**tree["position"])
@@ -79,18 +81,27 @@ class Keeping:
     def _pickles(self) -> bool:
         return any(c.pickle_callbacks for c in self._given)
 
-    def join(self, trainer: Any, of: Mapping[str, Any], lengths: Any, tests: bool, events: Events) -> None:
+    def join(
+        self, trainer: Any, of: Mapping[str, Any], lengths: Any, feeds: Mapping[str, Any], events: Events
+    ) -> None:
         """The training is prepared: what it is of beside its model, the lengths or the signature of its data,
-        whether it validates, its callbacks. Raises ModelError where the state is of another one."""
+        its feeds ("train", and "test" where it validates), its callbacks. Raises ModelError where the state
+        is of another one, InputError where objects of batches cannot be brought where they were."""
         self._trainer, self._events = trainer, events
         traced = trainer.engines.needed().traced("train", lengths or None)
         captured = [*traced.captured.values()]
-        if tests and trainer.owns("test"):
+        if "test" in feeds and trainer.owns("test"):
             captured += trainer.engines.needed().traced("test", lengths or None).captured.values()
         self._variables = _distinct([*_variables_of(trainer), *captured])
         self._of = {**of, **_described(trainer, traced)}
         if self._tree is not None:
             self._compare(self._tree)
+        self._feeds = {name: feed for name, feed in feeds.items() if hasattr(feed, "keep")}
+        for feed in self._feeds.values():
+            feed.keep()
+        for name, feed in self._feeds.items():
+            if self._tree is not None and not self._tree["stopped"] and not self._tree["position"]["ended"]:
+                self._drawing |= feed.load_state(self._tree["data"][name], self._generators["now"])
         warn_of_silent((c for c in events.callbacks if self._given), self._pickles)
         for callback in events.callbacks:
             callback._resumes = self.resumes
@@ -133,22 +144,26 @@ class Keeping:
                     setattr(optimizer, name, value)
         load_states(self._events.callbacks, tree["callbacks"])
         model.stop_training = tree["stopped"]
-        set_generators(self._generators["now"])
+        self._put("now")
         if not tree["position"]["batches"]:
             self._going_on = False
 
-    _going_on = True  # whether the epoch that begins is one that goes on
-
     def order(self) -> None:
-        if self.resumes and self._going_on:
-            set_generators(self._generators["order"])
-        else:
+        if not (self.resumes and self._going_on):
             self._generators["order"] = generators()
+        elif "train" not in self._feeds:
+            self._put("order")
 
     def ordered(self) -> None:
         if self.resumes and self._going_on:
-            set_generators(self._generators["now"])
+            self._put("now")
             self._going_on = False
+
+    def _put(self, when: str) -> None:
+        """Put the generators where they were, unless a thread makes batches with what it draws from them:
+        these were made again, and it is further by as many as it makes ahead."""
+        if not self._drawing:
+            set_generators(self._generators[when])
 
     def most(self) -> int | None:
         limits = [limit for c in self._given if (limit := c.most()) is not None]
@@ -173,6 +188,7 @@ class Keeping:
             "variables": [(v.path, v.array) for v in self._variables],
             "options": [_options_of(o) for o in _optimizers_of(self._trainer)],
             "callbacks": states_of(self._events.callbacks, self._pickles),
+            "data": {name: feed.state() for name, feed in self._feeds.items()},
         }
 
 

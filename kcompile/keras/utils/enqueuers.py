@@ -24,6 +24,7 @@ from kcompile.keras.utils.workers import (
 )
 from kcompile_runtime.checks import check_count, check_flag
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
+from kcompile_runtime.positions import generators
 from kcompile_runtime.threads import check_threads
 
 
@@ -41,8 +42,10 @@ class SequenceEnqueuer:
         self.queue: deque[tuple[Any, Any]] = deque()  # requests under way, as (worker, future)
         self.workers = 0
         self._running = False
+        self._paused = False
         self._size = 0
         self._made: Workers | Inline | None = None
+        self.taken = self.given = 0  # requests whose batch was taken, and those that had one
 
     def is_running(self) -> bool:
         return self._running
@@ -77,6 +80,8 @@ class SequenceEnqueuer:
                     return
                 worker, future = self.queue.popleft()
                 batch = future.result()
+                self.taken += 1
+                self.given += batch is not None and batch is not END
                 if batch is END:
                     self._ended(worker)
                 elif batch is None and self.limit is not None:
@@ -91,7 +96,7 @@ class SequenceEnqueuer:
 
     def _ask_ahead(self) -> None:
         """Ask for as many batches as the queue holds."""
-        while len(self.queue) < self._size and (self.limit is None or self.limit > 0):
+        while not self._paused and len(self.queue) < self._size and (self.limit is None or self.limit > 0):
             found = self._next_request()
             if found is None:
                 return
@@ -134,7 +139,11 @@ class OrderedEnqueuer(SequenceEnqueuer):
         super().__init__(sequence, use_multiprocessing)
         self.shuffle = shuffle
         self.tells = True
+        self.began: Any = None  # the generators' state before anything was asked for
+        self.journal: Any = None  # a `passes.Journal`, which is told of each `_next_epoch`
         self._order: list[int] = []  # of the requests to come in this epoch, the next one last
+        self._whole: list[int] = []  # the same as the epoch began
+        self._before = (0, 0)  # taken and given of the epochs before this one
         self._epoch = self._turn = -1
 
     def join_end_of_epoch(self) -> None:
@@ -152,15 +161,59 @@ class OrderedEnqueuer(SequenceEnqueuer):
         if self.shuffle:
             random.shuffle(self._order)
         self._order.reverse()
+        self._whole = list(self._order)
+        self._before = self.taken, self.given
         self._epoch += 1
+        if not self._epoch:
+            self.began = generators()
+
+    # ---- for a training that goes on
+
+    def place(self) -> tuple[int, int, int, int]:
+        """How many batches were taken, and how many were given, before this epoch and in it."""
+        taken, given = self._before
+        return taken, given, self.taken - taken, self.given - given
+
+    def pause(self) -> None:
+        """Ask for nothing more, and drop what was asked for and not taken."""
+        self._paused = True
+        self._close()
+        self.limit = None if self.limit is None else self.limit + len(self.queue)
+        self.queue.clear()
+
+    def next_epoch(self) -> None:
+        """Begin the next epoch, whatever was taken of this one."""
+        self._next_epoch()
+
+    def go_on(self, place: tuple[int, int, int, int], again: bool) -> None:
+        """Give batches from a place on, as in the epoch that has begun; again: from the beginning of the
+        epoch."""
+        taken, given, inside, given_inside = place
+        if inside > len(self._whole):
+            got = f"{len(self._whole)} of {inside} batches of an epoch"
+            wanted = "as many batches as it had before"
+            raise InputError(describe(f"data ({type(self.sequence).__name__})", wanted, got))
+        if not again:
+            del self._whole[len(self._whole) - inside :]
+        self._order = list(self._whole)
+        self._before = taken, given
+        whole = None if self.limit is None else self.limit + self.given
+        self.taken, self.given = (taken, given) if again else (taken + inside, given + given_inside)
+        self.limit = None if whole is None else max(whole - self.given, 0)
+        self._turn, self._paused = self.taken - 1, False
+        self._ask_ahead()
 
     def _next_epoch(self) -> None:
+        if self.journal is not None:
+            self.journal.before("next")
         tell = getattr(self.sequence, "on_epoch_end", None)
         if tell is not None and self.tells:
             tell()
         if self.use_multiprocessing:
             self._close()
         self._begin()
+        if self.journal is not None:
+            self.journal.after()
         self._ask_ahead()
 
     def _again(self) -> bool:
