@@ -138,6 +138,11 @@ def parser() -> argparse.ArgumentParser:
         "--package-version", metavar="VERSION", help="of the package (default: 1.0, or 1.0.0)"
     )
     command.add_argument("--target", default="native", help="default: %(default)s")
+    command.add_argument(
+        "--train",
+        action="store_true",
+        help="with a function of one training step, as the MODEL, which was saved compiled, says how",
+    )
     add_precision(command)
     add_lengths(command)
     add_json(command)

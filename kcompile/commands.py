@@ -62,8 +62,14 @@ def build(arguments: argparse.Namespace) -> int:
 
     named = {"name": arguments.name, "version": arguments.package_version}
     given = {key: value for key, value in named.items() if value is not None}
+    chosen = {"lengths": arguments.lengths, "train": arguments.train}
     if arguments.wheel is not None:
-        options = {"target": arguments.target, "lengths": arguments.lengths, **given}
+        options = {
+            "target": arguments.target,
+            "lengths": arguments.lengths,
+            "train": arguments.train,
+            **given,
+        }
         path = kcompile.export_wheel(compile_model(arguments), arguments.wheel, **options)
         about = {"package": path, "bytes": path.stat().st_size, "target": arguments.target}
         answer(arguments, lambda: f"wrote {path} ({about['bytes']:,} bytes)", lambda: about)
@@ -71,7 +77,7 @@ def build(arguments: argparse.Namespace) -> int:
     if arguments.npm is not None:
         if arguments.target != "wasm32":
             raise ValueError(f"--npm goes with --target wasm32. Received: --target {arguments.target}")
-        options = {"lengths": arguments.lengths, **given}
+        options = {**chosen, **given}
         folder = kcompile.export_npm(compile_model(arguments), arguments.npm, **options)
         size = (folder / "model.wasm").stat().st_size
         found = {"package": folder, "bytes": size, "target": arguments.target}
@@ -81,7 +87,7 @@ def build(arguments: argparse.Namespace) -> int:
         raise ValueError("--name and --package-version are of a package: give --wheel or --npm, not -o")
     check_suffix(arguments)
     compiled = compile_model(arguments)
-    kcompile.export(compiled, str(arguments.output), target=arguments.target, lengths=arguments.lengths)
+    kcompile.export(compiled, str(arguments.output), target=arguments.target, **chosen)
     answer(arguments, lambda: text_of_library(arguments), lambda: about_library(arguments))
     return OK
 
@@ -272,6 +278,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         ("precision", str(about.get("precision", "float32"))),
         ("batch", "any" if about["batch"] is None else str(about["batch"])),
         *((what, tensor(spec)) for what in ("inputs", "outputs") for spec in about[what]),
+        *([("training", ", ".join(about["step"]["report"]["names"]))] if "step" in about else ()),
         ("bytes", f"{contents.size:,}: {contents.code:,} of code, {contents.data:,} of weights and tables"),
         ("checksum", f"{about['checksum']}, which is right"),
     ]
@@ -313,6 +320,7 @@ def about_contents(contents: Any) -> dict[str, Any]:
         "target": about.get("target", contents.machine),
         "precision": about.get("precision", "float32"),
         "levels": about.get("levels"),
+        "trains": "step" in about,
         "runs_here": why is None,
         "why_not": why,
         **sizes,

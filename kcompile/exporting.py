@@ -8,6 +8,7 @@ its caller, states of layers are further inputs, and outputs.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,12 @@ from kcompile.model import CompiledModel
 from kcompile.model import compile as compile_model
 from kcompile.native import bytes_of
 from kcompile_runtime import Program
-from kcompile_runtime.checks import check_count, check_number, check_path
+from kcompile_runtime.checks import check_count, check_flag, check_number, check_path
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
 if TYPE_CHECKING:
     from kcompile.codegen.binary.exported import Draws, Sample
+    from kcompile.keras.tensors import Variable
 
 
 def export(
@@ -38,6 +40,7 @@ def export(
     cpu: str | None = None,
     batch: int | None = None,
     lengths: Any = None,
+    train: bool = False,
 ) -> Path:
     """Write the library `path` and its C header beside it (suffix .h); or a file of ONNX, opset 18, where the
     name ends in .onnx (extra `onnx`; without target and cpu, for any batch or the one given). Gives the path.
@@ -51,18 +54,23 @@ def export(
     leave unknown (None in their shapes), in the order of inputs and axes (default: those of the data that
     a compiled model saw last); the library takes these alone. model: what `compile` takes; path: of the
     library; its inputs and outputs have the model's shapes and dtypes. Of a model with stateful
-    layers, states are further inputs and outputs, the last ones, and the batch is that of the states. Raises
-    InputError for arguments that make no sense, UnsupportedError for a model that cannot be exported, and
+    layers, states are further inputs and outputs, the last ones, and the batch is that of the states. train:
+    the library also has a function of one training step, as the model's `compile` says how: forward,
+    backward, update of what is trainable, in memory of the caller's (`kcompile_runtime.Artifact.trainer`, and
+    the header). Raises InputError for arguments that make no sense, NotCompiledError for train before
+    `compile`, UnsupportedError for a model that cannot be exported, and
     `kcompile.codegen.binary.link.LinkError` where there is no linker.
     """
     # Inside functions: what exports alone need
     from kcompile import __version__, to_onnx
     from kcompile.codegen.binary.artifact import Emission, build_artifact
     from kcompile.codegen.binary.exported import Model, Tensor
+    from kcompile.exporting_steps import Training
 
     cm = model if isinstance(model, CompiledModel) else compile_model(model)
     cm.follow_live()
     check_path("export: path", path)
+    check_flag("export: train", train)
     if batch is not None:
         batch = check_count("export: batch", batch)
         check_number("export: batch", batch, 1, 2**31 - 1)
@@ -75,12 +83,15 @@ def export(
     source = _for_a_library(cm, lengths)
     graph, state, batch = source.graph, source.state, _batch(cm, batch)
     if Path(path).suffix == ".onnx":
+        if train:
+            raise InputError(describe("export: train", "False for a file of ONNX", repr(train)))
         if source.states:
             raise UnsupportedError(
                 f"export: model {cm.model.name!r} keeps states between calls, which a file of ONNX does not. "
                 "Build it with stateful=False, and states as inputs (initial_state), outputs (return_state)"
             )
         return to_onnx.write(graph, state, cm.model.name, path, batch, target, cpu)
+    training = Training.of(cm, lengths, batch, 10 * _SELF_TEST[cm.engine.precision]) if train else None
     levels = targets.emissions(target)
     if cpu is not None:
         levels = tuple(targets.tuned(level, cpu) for level in levels)
@@ -99,7 +110,7 @@ def export(
         described.append(
             Model(
                 cm.model.name,
-                made.program,
+                made.program if training is None else training.predictions(made, source.variables),
                 tuple(Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
                 tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
                 _prepared(simulated, program),
@@ -111,6 +122,7 @@ def export(
                 source.draws,
                 cm.engine.precision,
                 source.states,
+                None if training is None else training.step(level, made, source.variables),
             )
         )
         if made is not simulated:  # whose code is made to be run
@@ -132,11 +144,13 @@ def _batch(cm: CompiledModel, batch: int | None) -> int | None:
 @dataclass(frozen=True)
 class _Source:
     """What a library is made of. graph: of predictions, without updates. state: the values of its variables.
-    draws: of a model that draws random numbers. states: how many of the last inputs and outputs are states.
+    variables: the model's, behind them. draws: of a model that draws random numbers. states: how many of the
+    last inputs and outputs are states.
     """
 
     graph: Graph
     state: dict[str, np.ndarray]
+    variables: Mapping[str, Variable]
     draws: Draws | None = None
     states: int = 0
 
@@ -153,7 +167,7 @@ def _for_a_library(cm: CompiledModel, lengths: Any) -> _Source:
 
     traced = cm.engine.traced("predict", lengths)
     if not traced.graph.updates:
-        return _Source(traced.graph, traced.state)
+        return _Source(traced.graph, traced.state, traced.captured)
     states = [traced.names[v] for v in cm.model.state_variables if v in traced.names]
     graph = _as_inputs(traced.graph, [name for name in states if name in traced.graph.updates])
     numbers = cm.model.random_state
@@ -163,7 +177,7 @@ def _for_a_library(cm: CompiledModel, lengths: Any) -> _Source:
     zeros = {name: np.zeros((), np.uint32) for name in named if name is not None}
     draws = None if places == [None, None] else Draws(*places)
     kept = len(graph.outputs) - len(traced.graph.outputs)
-    return _Source(graph, traced.state | zeros, draws, kept)
+    return _Source(graph, traced.state | zeros, traced.captured, draws, kept)
 
 
 def _as_inputs(graph: Graph, names: list[str]) -> Graph:

@@ -170,15 +170,15 @@ class NativeEngine:
     def planned(self, entry: str, n: int, lengths: Any = None) -> int:
         """Bytes that a call for n samples takes: weights with what belongs to them, the batch, the results,
         all values between, and the threads' own memory. Data beyond the batch, and code, are not counted."""
-        return self._planned(self._found(entry, lengths), n)
+        return self._planned(self.compiled(entry, lengths), n)
 
     @property
     def thread_count(self) -> int:
         """How many threads work on a call."""
         return self.threads or rt.default_threads()
 
-    def _planned(self, made: Made, n: int) -> int:
-        compiled, info = made.compiled, made.compiled.entry_info
+    def _planned(self, compiled: Compiled, n: int) -> int:
+        info = compiled.entry_info
         graph = compiled.graph
         variables = sum(bytes_of(graph.type(v), 1) for v in graph.variables.values())
         moved = sum(bytes_of(graph.type(v), n) for v in (*graph.inputs.values(), *graph.outputs.values()))
@@ -190,19 +190,30 @@ class NativeEngine:
         limit, made = self.memory_limit, self._found(entry, lengths)
         if limit is None or entry != "train" or made.samples >= n:
             return
-        planned = self._planned(made, n)
-        if planned > limit:
-            info = made.compiled.entry_info
-            others = planned - info.arena[0] - n * info.arena[1]
-            budget = compiler.Budget(n, limit - others)
-            code = compiler.compile_graph(made.compiled.graph, entry, self.target, False, budget)
+        code = self._limited(made.compiled, n, limit)
+        if code is not made.compiled:
             made = self._made.put(self._key(entry, lengths), Made(code, made.traced))
-            planned = self._planned(made, n)
+        planned = self._planned(made.compiled, n)
         made.samples = n
         again = ", computing values of the forward pass again" if made.compiled.budget else ""
         _log.warning(
             "a training step of %d samples takes %.1f MiB of %.1f%s", n, planned / 2**20, limit / 2**20, again
         )
+
+    def _limited(self, step: Compiled, n: int, limit: int) -> Compiled:
+        """The code of a training step, made anew where it would take more than the limit for n samples."""
+        planned = self._planned(step, n)
+        if planned <= limit:
+            return step
+        info = step.entry_info
+        budget = compiler.Budget(n, limit - (planned - info.arena[0] - n * info.arena[1]))
+        return compiler.compile_graph(step.graph, step.name, step.target, False, budget)
+
+    def training_step(self, graph: Graph, target: targets.Target, n: int | None) -> Compiled:
+        """The code of a training step for a target; within the limit of memory, if there is one, for n
+        samples. Raises InputError where that is not enough."""
+        step = compiler.compile_graph(graph, "train", target, False)
+        return step if self.memory_limit is None or n is None else self._limited(step, n, self.memory_limit)
 
     def program(self, entry: str, lengths: Any = None) -> rt.Program:
         """The native code of an entry, over the model's variables."""

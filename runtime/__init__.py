@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kcompile_runtime.tables import read_parquet as read_parquet
     from kcompile_runtime.tables import write_parquet as write_parquet
     from kcompile_runtime.threads import default_threads as default_threads
+    from kcompile_runtime.trainer import Trainer as Trainer
 
 _HOMES = {
     "Artifact": "kcompile_runtime.artifact",
@@ -52,6 +53,7 @@ _HOMES = {
     "Program": "kcompile_runtime.program",
     "Stream": "kcompile_runtime.streams",
     "TensorSpec": "kcompile_runtime.spec",
+    "Trainer": "kcompile_runtime.trainer",
     "WorkerError": "kcompile_runtime.errors",
     "default_threads": "kcompile_runtime.threads",
     "in_processes": "kcompile_runtime.pools",
@@ -77,6 +79,7 @@ __all__ = [
     "Program",
     "Stream",
     "TensorSpec",
+    "Trainer",
     "WorkerError",
     "__version__",
     "default_threads",

@@ -22,9 +22,10 @@ from kcompile_runtime.arrays import Array, address, aligned
 from kcompile_runtime.contents import ABI, Contents, read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
-from kcompile_runtime.spec import TensorSpec
+from kcompile_runtime.spec import specs_of
 from kcompile_runtime.streams import Stream
 from kcompile_runtime.threads import PoolFunctions, check_threads, shared_pool
+from kcompile_runtime.trainer import Trainer
 
 _STATUS = {
     1: "a NULL pointer",
@@ -34,6 +35,7 @@ _STATUS = {
     5: "no threads",
     6: "the self-test failed",
     7: "a number of a row that is not there",
+    8: "memory that is no state",
 }
 
 
@@ -126,11 +128,6 @@ def _fresh_name(path: str, checksum: str) -> str:
     return os.path.join(folder, *["."] * seen.index(this), name)
 
 
-def specs_of(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    """The specs of inputs or outputs as metadata have them."""
-    return tuple(TensorSpec(i["name"], tuple(i["shape"]), i["dtype"]) for i in items)
-
-
 class Artifact:
     """A loaded model. `inputs` and `outputs` describe its arrays (a `TensorSpec` each), `metadata` its
     origin.
@@ -166,6 +163,8 @@ class Artifact:
             threads,
         )
         self._size = self._function("workspace_size", ctypes.c_int64, ctypes.c_int64, ctypes.c_int32)
+        self._draw = _draws(seed, bool(metadata.get("draws")))
+        self._checks = tuple(map(str, metadata.get("checks", ())))
         self._executor = Executor(
             metadata["name"],
             self._address("run"),
@@ -173,8 +172,8 @@ class Artifact:
             self.outputs,
             self._workspace_size,
             self._tail,
-            last=_draws(seed, bool(metadata.get("draws"))),
-            checks=tuple(map(str, metadata.get("checks", ()))),
+            last=self._draw,
+            checks=self._checks,
         )
         self._single = len(self.outputs) == 1
         self._quick = (
@@ -231,13 +230,24 @@ class Artifact:
         a model whose layers keep none."""
         return Stream(self)
 
+    def trainer(self) -> Trainer:
+        """A `Trainer`, which trains the model in memory of its own. Raises InputError for a library that was
+        exported without a training step."""
+        return Trainer(self)
+
     def selftest(self) -> float:
-        """Run the sample in the file; return the largest |got - expected| / (1 + |expected|).
-        Raises NativeError when it exceeds what the exporter allowed."""
-        size = self._function("selftest_size", ctypes.c_int64)()
+        """Run the sample in the file; return the largest |got - expected| / (1 + |expected|). Raises
+        NativeError when it exceeds what the exporter allowed."""
+        return self._tested("")
+
+    def _tested(self, of: str) -> float:
+        """The same. of: "train_" for the training step."""
+        size = self._function(f"{of}selftest_size", ctypes.c_int64)()
         memory = aligned(size)
         error = ctypes.c_double(0.0)
-        run = self._function("selftest", ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+        run = self._function(
+            f"{of}selftest", ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
+        )
         status = run(address(memory), size, ctypes.addressof(error))
         if status:
             raise NativeError(
@@ -245,16 +255,16 @@ class Artifact:
             )
         return error.value
 
-    def _arrays(self, x: Any) -> list[Any]:
-        """One array for each input."""
+    def _arrays(self, x: Any, names: Sequence[str] | None = None) -> list[Any]:
+        """One array for each input, or of inputs of these names alone."""
+        names = [spec.name for spec in self.inputs] if names is None else names
         if isinstance(x, dict):
-            names = [spec.name for spec in self.inputs]
             if sorted(x) != sorted(names):
                 raise InputError(
                     describe("inputs", f"a dict with the keys {names}", f"keys {sorted(map(str, x))}")
                 )
             return [x[name] for name in names]
-        if isinstance(x, (list, tuple)) and (len(self.inputs) > 1 or _is_list_of_one(x)):
+        if isinstance(x, (list, tuple)) and (len(names) > 1 or _is_list_of_one(x)):
             return list(x)
         return [x]
 
@@ -262,7 +272,10 @@ class Artifact:
         return outputs[0] if self._single else outputs
 
     def _workspace_size(self, n: int) -> int:
-        size = int(self._size(n, self._pool.threads))
+        return self._accepted(int(self._size(n, self._pool.threads)), n)
+
+    def _accepted(self, size: int, n: int) -> int:
+        """Bytes of workspace for n samples. Raises InputError where they are 0."""
         if size == 0:
             batch = self.metadata["batch"] or "at least 1"
             raise InputError(

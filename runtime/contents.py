@@ -20,6 +20,7 @@ from kcompile_runtime.checks import check_path
 from kcompile_runtime.elf import Section
 from kcompile_runtime.errors import ArtifactError
 from kcompile_runtime.spec import TensorSpec
+from kcompile_runtime.training import Results
 
 ABI = 1
 _SECTION = ".kcompile"
@@ -93,6 +94,8 @@ def _parse(section: Section) -> dict[str, Any]:
         raise ArtifactError("damaged: its metadata have no valid 'states'")
     for item in (*metadata["inputs"], *metadata["outputs"]):
         _check_tensor(item, metadata["batch"] or 1)
+    if "step" in metadata:
+        _check_step(metadata["step"], metadata["batch"] or 1)
     return metadata
 
 
@@ -133,6 +136,33 @@ def _check_tensor(item: Any, batch: int) -> None:
             raise ValueError("its size")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"damaged: an input or output is not described ({error})") from error
+
+
+def _check_step(step: Any, batch: int) -> None:
+    """Raises ArtifactError for what is no description of a training step."""
+    try:
+        inputs, outputs, state, weights = (step[key] for key in ("inputs", "outputs", "state", "weights"))
+        if not all(map(_is_list, (inputs, outputs, state, step["checks"]))) or len(outputs) != 1:
+            raise ValueError("its lists")
+        if type(weights) is not int or not 0 <= weights <= len(inputs):
+            raise ValueError("its weights of samples")
+        if not all(type(item["offset"]) is int and 0 <= item["offset"] <= _MOST for item in state):
+            raise ValueError("its state")
+        if not all(map(_is_text, (*step["report"]["names"], *step["checks"], step["report"]["resets"]))):
+            raise ValueError("its names")
+        results_of(step["report"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"damaged: its training step is not described ({error})") from error
+    for item in (*inputs, *outputs, *state):
+        _check_tensor(item, batch)
+
+
+def results_of(report: Mapping[str, Any]) -> Results:
+    """What a vector of results holds, as metadata have it."""
+    shapes = {key: {k: tuple(map(int, v)) for k, v in report[key].items()} for key in ("kept", "ends")}
+    return Results(
+        tuple(report["names"]), shapes["kept"], report["averages_loss"], report["by_name"], shapes["ends"]
+    )
 
 
 def _check_sum(data: memoryview, section: Section, metadata: Mapping[str, Any]) -> None:

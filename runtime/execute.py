@@ -68,7 +68,7 @@ class Executor:
     must not shrink with n. tail: the last arguments, as ctypes objects, for a workspace's memory.
     caller: the address of `int32_t kc_call(const int64_t words[9])`, which calls words[0] with the other
     words; 0 where there is none. last: makes one more argument for each call, the last one. checks: labels
-    of the layers that read rows by number.
+    of the layers that read rows by number. optional: of the last inputs so many may be None, for NULL.
     """
 
     def __init__(
@@ -82,8 +82,10 @@ class Executor:
         caller: int = 0,
         last: Callable[[], Any] | None = None,
         checks: Sequence[str] = (),
+        optional: int = 0,
     ) -> None:
         self.name = name
+        self._needed = len(inputs) - optional
         self.address = function
         self.checks = tuple(checks)
         self.inputs = tuple(inputs)
@@ -155,7 +157,9 @@ class Executor:
         when they differ, or are of the wrong number."""
         self._count(inputs, self.inputs, "inputs")
         batch, owner = -1, ""
-        for value, spec in zip(inputs, self.inputs):
+        for i, (value, spec) in enumerate(zip(inputs, self.inputs)):
+            if value is None and i >= self._needed:
+                continue
             n = as_shape(value, spec)[1]
             if n not in (-1, batch):
                 if batch != -1:
@@ -181,8 +185,8 @@ class Executor:
         arrays = [
             x
             if type(x) is np.ndarray and x.dtype is dtype and x.shape == shape and x.flags.carray
-            else as_input(x, spec, n)
-            for x, (shape, dtype, spec) in zip(inputs, wanted)
+            else (None if x is None and i >= self._needed else as_input(x, spec, n))
+            for i, (x, (shape, dtype, spec)) in enumerate(zip(inputs, wanted))
         ]
         if outputs is None:
             results = [np.empty(shape, dtype) for shape, dtype, _ in given]
@@ -209,11 +213,11 @@ class Executor:
                 return None
         return self._launch(first.shape[0], inputs, [np.empty(shape, dtype) for shape, dtype, _ in given])
 
-    def _launch(self, n: int, arrays: Sequence[Array], results: list[Array]) -> list[Array]:
+    def _launch(self, n: int, arrays: Sequence[Array | None], results: list[Array]) -> list[Array]:
         """The call, of arrays that fit."""
         workspace = self.acquire(n)
         try:
-            workspace.table[: len(arrays)] = [address(a) for a in arrays]
+            workspace.table[: len(arrays)] = [0 if a is None else address(a) for a in arrays]
             workspace.outputs_table[: len(results)] = [address(a) for a in results]
             workspace.source.value = ctypes.addressof(workspace.table)
             workspace.target.value = ctypes.addressof(workspace.outputs_table)

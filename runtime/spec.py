@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -109,3 +109,8 @@ def _parse(dim: Dim) -> tuple[int, int]:
         if multiple > 0:
             return 0, multiple
     raise ValueError(f"a dim is an int, or the batch as 'n', '2n', ... Received: {dim!r}")
+
+
+def specs_of(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    """The specs of inputs or outputs as metadata have them."""
+    return tuple(TensorSpec(i["name"], tuple(i["shape"]), i["dtype"]) for i in items)

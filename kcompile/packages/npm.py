@@ -45,20 +45,21 @@ def export_npm(
     version: str = "1.0.0",
     batch: int | None = None,
     lengths: Any = None,
+    train: bool = False,
 ) -> Path:
     """Write a package of one model for JavaScript into `folder`, made where there is none: a module of
     WebAssembly with what loads it, types, and package.json. Gives the folder; files of these names are
     replaced, others stay.
 
-    name: of the package, default the model's. version: likewise. model, batch, lengths: as `export` takes
-    them. Raises InputError for arguments that make no sense, and what `export` raises.
+    name: of the package, default the model's. version: likewise. model, batch, lengths, train: as `export`
+    takes them. Raises InputError for arguments that make no sense, and what `export` raises.
     """
     folder = Path(check_path("export_npm: folder", folder))
     version = version_number(version, semantic=True)
     compiled = model if isinstance(model, CompiledModel) else compile_model(model)
     package = npm_name(name, compiled.model.name)
     with tempfile.TemporaryDirectory() as work:
-        library = export(compiled, Path(work) / "model.wasm", "wasm32", None, batch, lengths)
+        library = export(compiled, Path(work) / "model.wasm", "wasm32", None, batch, lengths, train)
         files = dict(_files(package, version, read_contents(library).metadata, library.read_bytes()))
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

@@ -50,14 +50,16 @@ def export_wheel(
     cpu: str | None = None,
     batch: int | None = None,
     lengths: Any = None,
+    train: bool = False,
 ) -> Path:
     """Write a wheel of one model into `folder`. Gives its path.
 
     Whoever installs it has a package `name` with `predict(x)`; x: an array for a model with one input, else
     a list or dict of arrays. name: default the model's. version: of the package. model, target, cpu, batch,
-    lengths: as `export` takes them, for a target of Linux; "x86-64" suits all processors of these machines,
-    and a library for one that has more says at once where it lacks what it needs. folder: made where there is
-    none. Raises InputError for arguments that make no sense, and what `export` raises.
+    lengths, train: as `export` takes them (the package's `load().trainer()` trains), for a target of Linux;
+    "x86-64" suits all processors of these machines, and a library for one that has more says at once where it
+    lacks what it needs. folder: made where there is none. Raises InputError for arguments that make no sense,
+    and what `export` raises.
     """
     folder = Path(check_path("export_wheel: folder", folder))
     version = version_number(version)
@@ -68,7 +70,7 @@ def export_wheel(
     compiled = model if isinstance(model, CompiledModel) else compile_model(model)
     package = module_name(name, compiled.model.name)
     with tempfile.TemporaryDirectory() as work:
-        library = export(compiled, Path(work) / f"{package}.so", target, cpu, batch, lengths)
+        library = export(compiled, Path(work) / f"{package}.so", target, cpu, batch, lengths, train)
         metadata = read_contents(library).metadata
         files = _files(package, version, metadata, library)
     tags = f"py3-none-{'.'.join(_PLATFORMS[machine])}"

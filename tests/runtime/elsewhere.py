@@ -24,6 +24,7 @@ from kcompile_runtime import ArtifactError, load, read_contents
 
 ROOT = Path(__file__).parent.parent.parent
 DRIVER = ROOT / "tests" / "codegen" / "driver.c"
+TRAIN_DRIVER = ROOT / "tests" / "codegen" / "train_driver.c"
 X86 = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 EMULATED = {
     # machine: (options of QEMU, dynamic loader, Debian's package with a C library)
@@ -118,8 +119,8 @@ def by_driver(command, path, n, inputs, threads, environment=None):
 
 
 @functools.cache
-def driver(triple: str, *flags: str) -> str:
-    """The C program, compiled for a machine by the compiler in the `ziglang` wheel."""
+def driver(triple: str, *flags: str, source: Path = DRIVER) -> str:
+    """A C program, compiled for a machine by the compiler in the `ziglang` wheel."""
     pytest.importorskip("ziglang")
     folder = tempfile.mkdtemp(prefix="kcompile-driver-")
     subprocess.run(
@@ -136,7 +137,7 @@ def driver(triple: str, *flags: str) -> str:
             "-Werror",
             "-o",
             f"{folder}/driver",
-            DRIVER,
+            source,
             "-ldl",
         ],
         check=True,

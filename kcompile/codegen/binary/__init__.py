@@ -9,6 +9,8 @@ functions, or the file of a library with its header.
     artifact     an exported model: library and header
     exported     the records that an artifact is written from
     c_interface  its C functions, around the entry "predict" (fixed text: the .ll files)
+    c_step       those of a training step
+    data         its read-only data: where weights, constants and samples lie
     levels       which of several levels of a processor's code a call takes
     link, wasm   object files to a shared object or a WebAssembly module
 """

@@ -11,38 +11,34 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kcompile.codegen import loops
-from kcompile.codegen.binary import jit, link
+from kcompile.codegen.binary import c_step, jit, link
 from kcompile.codegen.binary.c_interface import (
     ABI,
     DTYPE_CODES,
     MAX_RANK,
-    DataOffsets,
+    comment,
     draw_words,
     identifier,
     interface_ir,
     prefix_of,
     run_ir,
 )
-from kcompile.codegen.binary.exported import Model, Tensor
+from kcompile.codegen.binary.data import Data, Places
+from kcompile.codegen.binary.exported import Model, Step, Tensor
 from kcompile.codegen.binary.levels import levels_ir
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import TensorType, bind
-from kcompile_runtime.layout import ALIGNMENT, round_up
 from kcompile_runtime.replacing import replace_all, work_folder
 from kcompile_runtime.working import working
 
@@ -59,7 +55,15 @@ class Emission:
     @property
     def entry(self) -> Entry:
         """The entry that predicts. Raises ValueError where there is none."""
-        return _predict_entry(self.model.program)
+        return _entry(self.model.program, "predict")
+
+    @property
+    def programs(self) -> dict[str, Program]:
+        """What its code is made of, by the names that those of native functions begin with."""
+        program, step = self.model.program, self.model.step
+        if step is None:
+            return {"": replace(program, entries=(self.entry,))}
+        return {"": program, "step_": step.program}
 
 
 def build_artifact(
@@ -94,8 +98,8 @@ def build_artifact(
     emissions = (Emission(model, target), *better)
     for each in emissions:
         _check(each.model, each.entry)
-    data = _Data()
-    places = [data.add_model(each.model, each.entry) for each in emissions]
+    data = Data()
+    places = [Places.of(data, each.model, each.entry) for each in emissions]
     with working(f"machine code of {destination.name}"):
         codes, exports = _code(emissions, places)
     metadata = _metadata(model, target, version, [each.target.name for each in emissions[1:]], name)
@@ -114,42 +118,68 @@ def build_artifact(
     return destination
 
 
-def _code(emissions: Sequence[Emission], places: Sequence[DataOffsets]) -> tuple[list[bytes], list[str]]:
+def _code(emissions: Sequence[Emission], places: Sequence[Places]) -> tuple[list[bytes], list[str]]:
     """The object code, and the names it exports: one object, or that of each level and what is theirs in
     common, which takes the least level."""
     (least, *better), own = emissions, prefix_of(emissions[0].model)
-    interface, exports = interface_ir(least.model, places[0], least.target)
+    interface, exports = interface_ir(least.model, places[0].model, least.target)
     common = [pool_ir(least.target), interface]
+    if places[0].step is not None:
+        size = max(c_step.state_size(each.model, each.model.program.prepared) for each in emissions)
+        text, names = c_step.state_ir(least.model, places[0].step, size, least.target)
+        common.append(text)
+        exports += names
     if not better:
-        run = run_ir(
-            least.model, least.entry, places[0], module.entry_scratch(least.entry), least.target, own
-        )
-        texts = [module.emit_program(_predicting(least), least.target), *common, run]
+        texts = [*_kernels(least, "kc_"), *common, *_functions(least, places[0], own, "kc_")]
         return [jit.optimise_and_compile(texts, least.target)], exports
-    names, codes = [f"{own}_of{i}" for i in range(len(emissions))], []
+    prefixes, codes = [f"{own}_of{i}" for i in range(len(emissions))], []
     for i, (each, place) in enumerate(zip(emissions, places)):
-        scratch = module.entry_scratch(each.entry)
-        called, linkage = f"kc_of{i}_predict", "hidden"
-        texts = [
-            module.emit_program(_predicting(each), each.target, f"kc_of{i}_"),
-            run_ir(each.model, each.entry, place, scratch, each.target, names[i], called, linkage),
-        ]
+        native = f"kc_of{i}_"
+        texts = [*_kernels(each, native), *_functions(each, place, prefixes[i], native, i, "hidden")]
         codes.append(jit.optimise_and_compile(texts, each.target))
     draw = draw_words(least.model, least.target.pointer_bytes)
-    chosen = levels_ir([each.target for each in emissions], own, names, draw)
+    chosen = levels_ir([each.target for each in emissions], own, prefixes, draw, least.model.step is not None)
     return [*codes, jit.optimise_and_compile([*common, chosen], least.target)], exports
 
 
-def _predicting(each: Emission) -> Program:
-    return replace(each.model.program, entries=(each.entry,))
+def _kernels(each: Emission, native: str) -> list[str]:
+    """The modules of an emission's programs."""
+    return [
+        module.emit_program(program, each.target, native + part) for part, program in each.programs.items()
+    ]
 
 
-def _predict_entry(program: Program) -> Entry:
+def _functions(
+    each: Emission, places: Places, prefix: str, native: str, level: int = 0, linkage: str = ""
+) -> list[str]:
+    """The C functions around an emission's entries. native: how the names of its programs begin."""
+    model, target, entry = each.model, each.target, each.entry
+    called, scratch = f"{native}predict", module.entry_scratch(entry)
+    found = [run_ir(model, entry, places.model, scratch, target, prefix, called, linkage)]
+    if model.step is None or places.step is None:
+        return found
+    train = _entry(model.step.program, "train")
+    both = [each for each in model.program.entries if each.name in ("predict", "prepare")]
+    memory = (
+        max(e.arena.fixed + (e.arena.per_sample if e.name == "prepare" else 0) for e in both),
+        entry.arena.per_sample,
+        max(map(module.entry_scratch, both)),
+    )
+    baked, natives = (places.model.prepared, places.model.constants), (called, f"{native}prepare")
+    step = f"{native}step_train"
+    return [
+        *found,
+        c_step.step_ir(model, train, places.step, module.entry_scratch(train), target, prefix, step, linkage),
+        c_step.state_run_ir(model, places.step, baked, memory, target, prefix, natives, level, linkage),
+    ]
+
+
+def _entry(program: Program, name: str) -> Entry:
     for entry in program.entries:
-        if entry.name == "predict":
+        if entry.name == name:
             return entry
     names = ", ".join(e.name for e in program.entries)
-    raise ValueError(f"export: expected a program with the entry 'predict'. Received: {names}")
+    raise ValueError(f"export: expected a program with the entry {name!r}. Received: {names}")
 
 
 # ---------------------------------------------------------------- what may be exported
@@ -195,51 +225,6 @@ def _check(model: Model, entry: Entry) -> None:
 # ---------------------------------------------------------------- data and metadata
 
 
-class _Data:
-    """All read-only data, as pieces that lie one after the other. What is there already is not added."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes | memoryview] = []
-        self.end = 0
-        self.known: dict[tuple[int, bytes], int] = {}
-
-    @property
-    def whole(self) -> list[bytes | memoryview]:
-        """The pieces; a symbol needs a section to lie in, so that there is one."""
-        return self.pieces or [bytes(ALIGNMENT)]
-
-    def add(self, part: bytes | NDArray[np.generic]) -> int:
-        """The offset of the bytes of an array."""
-        view = (
-            memoryview(part)
-            if isinstance(part, bytes)
-            else (np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
-        )
-        key = (len(view), hashlib.sha256(view).digest())
-        if key not in self.known:
-            self.known[key] = self.end
-            self.pieces.extend([view, bytes(round_up(len(view)) - len(view))])
-            self.end += round_up(len(view))
-        return self.known[key]
-
-    def add_model(self, model: Model, entry: Entry) -> DataOffsets:
-        """The offset of each part of a model's data."""
-        prepared, constants = self.add(model.prepared), self.add(model.program.constants)
-        used = {ref.index for launch in entry.launches for ref in launch.buffers if ref.region == "variable"}
-        given = () if model.draws is None else (model.draws.number, model.draws.seed)
-        used -= set(given)
-        variables = []
-        for index, value in enumerate(model.variables):
-            if index in used and value is None:
-                raise ValueError(f"export: 'predict' reads variable {index}, which is not given")
-            variables.append(self.add(value) if index in used and value is not None else None)
-        if used and max(used) >= len(variables):
-            raise ValueError(f"export: expected {max(used) + 1} variables. Received: {len(variables)}")
-        inputs = [self.add(a) for a in model.sample.inputs]
-        outputs = [self.add(a) for a in model.sample.outputs]
-        return DataOffsets(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
-
-
 def _metadata(model: Model, target: Target, version: str, better: Sequence[str], name: str) -> bytes:
     """The facts that a loader checks before it loads the file, as JSON in a section of its own."""
 
@@ -274,10 +259,27 @@ def _metadata(model: Model, target: Target, version: str, better: Sequence[str],
         record["states"] = model.states
     if model.precision != "float32":
         record["precision"] = model.precision
-    guards = next(e.guards for e in model.program.entries if e.name == "predict")
+    guards = _entry(model.program, "predict").guards
     if guards:
         record["checks"] = [guard.label for guard in guards]
+    if model.step is not None:
+        record["step"] = _step_metadata(model.step, describe)
     return json.dumps(record, sort_keys=True).encode("ascii")
+
+
+def _step_metadata(
+    step: Step, describe: Callable[[Sequence[Tensor]], list[dict[str, object]]]
+) -> dict[str, object]:
+    """What a loader has to know of a training step."""
+    state = describe([Tensor(t.name, t.type) for t in step.state])
+    return {
+        "inputs": describe(step.inputs),
+        "weights": step.weights,
+        "outputs": describe(step.outputs),
+        "report": dict(step.report),
+        "state": [{**each, "offset": at} for each, at in zip(state, c_step.offsets_of(step.state)[0])],
+        "checks": [guard.label for guard in _entry(step.program, "train").guards],
+    }
 
 
 def cpu_flags(target: Target) -> list[str]:
@@ -323,7 +325,7 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
     tensors = []
     for what, group in (("INPUT", model.inputs), ("OUTPUT", model.outputs)):
         for index, tensor in enumerate(group):
-            text = _comment(f"{tensor.type} {tensor.name}")
+            text = comment(f"{tensor.type} {tensor.name}")
             tensors.append(
                 f"/* {what.lower()} {index}: {text} */\n"
                 f"#define KC_{upper}_{what}_{index}_ELEMENTS_FIXED "
@@ -345,6 +347,7 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
         "RANK": str(MAX_RANK),
         "ARENA": sizes[0],
         "STATES": "",
+        "STEP": "",
         "DRAW": "",
         "DRAWS": "",
         "AND_DRAW": "",
@@ -353,6 +356,8 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
         words["STATES"] = _STATES.replace("@COUNT@", str(model.states))
     if model.draws is not None:
         words |= {"DRAW": ", 0n" if web else ", draw", "DRAWS": _DRAWS, "AND_DRAW": ", uint64_t draw"}
+    if model.step is not None:
+        words["STEP"] = c_step.header_part(model, web).replace("@NAME@", name)
     text = _HEADER
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
@@ -363,12 +368,6 @@ def _elements(kind: TensorType) -> tuple[int, int]:
     """The number of elements as (fixed, per sample)."""
     count = kind.numel
     return (count, 0) if isinstance(count, int) else (0, count.multiple)
-
-
-def _comment(text: str) -> str:
-    """The text, changed so that it can neither end a C comment, nor open one, nor break the line."""
-    plain = text.encode("unicode_escape").decode("ascii")
-    return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\")
 
 
 _C = """\
@@ -433,16 +432,17 @@ extern "C" {
 enum kc_status {
   KC_OK = 0,
   KC_NULL_POINTER = 1,    /* an argument, or an element of inputs or outputs, is NULL */
-  KC_SHORT_WORKSPACE = 2, /* smaller than ..._workspace_size or ..._selftest_size says */
+  KC_SHORT_WORKSPACE = 2, /* smaller than ..._workspace_size or the like says */
   KC_BAD_BATCH = 3,       /* n is not accepted */
   KC_BAD_ABI = 4,         /* header and library are of different versions */
   KC_NO_THREADS = 5,      /* the system gave no threads */
   KC_SELFTEST_FAILED = 6, /* the outputs differ from those stored in the file */
-  KC_BAD_INDEX = 7        /* an input has a number of a row (of an embedding, say) that is not there.
+  KC_BAD_INDEX = 7,       /* an input has a number of a row (of an embedding, say) that is not there.
                              Nothing was computed. At the workspace's first multiple of 64 are then five
                              int64_t: which of the model's checks, the place of the number among all
                              that were checked, the number (as int32_t), how many rows there are, and
                              how many numbers a sample has (0: they are of no sample) */
+  KC_BAD_STATE = 8        /* memory that ..._state_init did not fill, or that is not aligned to 64 bytes */
 };
 
 enum kc_dtype { @DTYPES@ };
@@ -481,7 +481,7 @@ int kc_@NAME@_run(int64_t n, const void *const *inputs, void *const *outputs, vo
    max_error is NULL, becomes the largest |got - expected| / (1 + |expected|). */
 int64_t kc_@NAME@_selftest_size(void);
 int kc_@NAME@_selftest(void *workspace, int64_t workspace_size, double *max_error);
-
+@STEP@
 /* A pool of threads, the caller included, in memory of the caller's (aligned to 64 bytes). */
 int64_t kc_@NAME@_pool_size(int threads);
 int kc_@NAME@_pool_start(void *pool, int threads);

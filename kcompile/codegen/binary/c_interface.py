@@ -28,7 +28,7 @@ ABI = 1
 MAX_RANK = 8
 DTYPE_CODES = {name: e.code for name, e in ELEMENTS.items()}
 
-_OK, _NULL, _WORKSPACE, _BATCH, _SELFTEST = 0, 1, 2, 3, 6
+OK, NULL, WORKSPACE, _BATCH, SELFTEST, BAD_STATE = 0, 1, 2, 3, 6, 8
 _MAX_N = 2**31 - 1  # far from where sizes in bytes would overflow
 _EXPORTS = (
     "abi",
@@ -45,6 +45,16 @@ _EXPORTS = (
     "pool_stop",
 )
 _FOLDER = Path(__file__).parent
+_DATA = f"@{DATA_SYMBOL}"
+Place = tuple[str, int]  # a pointer, as LLVM names it, and an offset in bytes
+# The words of the template that most functions have nothing to say to
+_PLAIN = {
+    **dict.fromkeys(("DECLARED", "MORE", "STATE_PARAMETER", "CELLS", "BEFORE", "AFTER", "ENDS"), ""),
+    **{f"DRAW_{name}": "" for name in ("PARAMETER", "CELLS", "STORES")},
+    "ALL": "%both",
+    "GIVEN": "%inputs",
+    "PREPARED_IN": _DATA,
+}
 
 
 @dataclass(frozen=True)
@@ -82,32 +92,71 @@ def run_ir(
     """Definitions of `run` and `workspace_size`. scratch: bytes for each thread of the pool. called: the
     entry's native function."""
     word = target.pointer_bytes
-    low, high = (1, _MAX_N) if model.batch is None else (model.batch, model.batch)
+    call = Call(prefix, "workspace_size", "run", called, linkage)
+    checks = null_checks("inputs", len(model.inputs), word) + null_checks("outputs", len(model.outputs), word)
+    return call_ir(
+        call,
+        target,
+        model.batch,
+        (entry.arena.fixed, entry.arena.per_sample, scratch),
+        (offsets.prepared, offsets.constants),
+        [None if offset is None else (_DATA, offset) for offset in offsets.variables],
+        CHECKS=checks,
+        **draw_words(model, word),
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    """Two C functions, the one that says how much memory the other needs, which calls an entry's native
+    function."""
+
+    prefix: str
+    size: str
+    run: str
+    called: str
+    linkage: str = ""
+
+
+def call_ir(
+    call: Call,
+    target: Target,
+    batch: int | None,
+    memory: tuple[int, int, int],
+    blocks: tuple[int, int],
+    variables: Sequence[Place | None],
+    **words: str,
+) -> str:
+    """Definitions of the two functions. batch: the only one accepted. memory: bytes of the arena, fixed and
+    for each sample, and of scratch for each thread. blocks: the offsets of the prepared block and of
+    constants. variables: where each lies. words: more of those of the template."""
+    least, most = (1, _MAX_N) if batch is None else (batch, batch)
+    fixed, per_sample, scratch = memory
     return filled(
         _FOLDER / "c_run.ll",
-        PREFIX=prefix,
-        ENTRY=called,
-        LINKAGE=linkage,
+        PREFIX=call.prefix,
+        SIZE_OF=call.size,
+        RUN=call.run,
+        ENTRY=call.called,
+        LINKAGE=call.linkage,
         DATA=DATA_SYMBOL,
         PAGE=data_alignment(target.triple),
-        NULL=_NULL,
-        WORKSPACE=_WORKSPACE,
+        NULL=NULL,
+        WORKSPACE=WORKSPACE,
         BATCH=_BATCH,
         THREADS=MAX_THREADS,
-        LEAST=low,
-        MOST=high,
-        ARENA_PER_SAMPLE=entry.arena.per_sample,
+        LEAST=least,
+        MOST=most,
+        ARENA_PER_SAMPLE=per_sample,
         ALIGNMENT=ALIGNMENT,
         PADDING=ALIGNMENT - 1,
-        ARENA_ROUNDED=entry.arena.fixed + ALIGNMENT - 1,
+        ARENA_ROUNDED=fixed + ALIGNMENT - 1,
         SCRATCH=scratch,
-        VARIABLES=max(len(offsets.variables), 1),
-        PREPARED=offsets.prepared,
-        CONSTANTS=offsets.constants,
-        CHECKS=_null_checks("inputs", len(model.inputs), word)
-        + _null_checks("outputs", len(model.outputs), word),
-        VARIABLE_TABLE=_pointers("variables", offsets.variables, word),
-        **draw_words(model, word),
+        VARIABLES=max(len(variables), 1),
+        PREPARED=blocks[0],
+        CONSTANTS=blocks[1],
+        VARIABLE_TABLE=pointers("variables", variables, target.pointer_bytes),
+        **{**_PLAIN, **words},
     )
 
 
@@ -122,10 +171,10 @@ def interface_ir(model: Model, offsets: DataOffsets, target: Target) -> tuple[st
         DATA=DATA_SYMBOL,
         PAGE=data_alignment(target.triple),
         ABI=ABI,
-        OK=_OK,
-        NULL=_NULL,
-        WORKSPACE=_WORKSPACE,
-        SELFTEST=_SELFTEST,
+        OK=OK,
+        NULL=NULL,
+        WORKSPACE=WORKSPACE,
+        SELFTEST=SELFTEST,
         PADDING=ALIGNMENT - 1,
         INPUTS=max(len(model.inputs), 1),
         OUTPUTS=max(len(model.outputs), 1),
@@ -134,14 +183,14 @@ def interface_ir(model: Model, offsets: DataOffsets, target: Target) -> tuple[st
     )
     parts = [
         text,
-        *(_compare(dtype) for dtype in dtypes),
-        *_describe(prefix, "input", model.inputs),
-        *_describe(prefix, "output", model.outputs),
+        *(compare_ir(dtype) for dtype in dtypes),
+        *describe(prefix, "input", model.inputs),
+        *describe(prefix, "output", model.outputs),
     ]
     return "\n".join(parts), [f"{prefix}_{name}" for name in _EXPORTS]
 
 
-def _null_checks(table: str, count: int, word: int) -> str:
+def null_checks(table: str, count: int, word: int) -> str:
     """Code that goes to label null when one of the first pointers of a table is NULL."""
     return "".join(
         f"""  %{table}.at.{i} = getelementptr ptr, ptr %{table}, i64 {i}
@@ -154,13 +203,13 @@ def _null_checks(table: str, count: int, word: int) -> str:
     )
 
 
-def _pointers(table: str, offsets: Sequence[int | None], word: int, base: str = f"@{DATA_SYMBOL}") -> str:
-    """Code that fills a table with base + offset, NULL where there is no offset."""
+def pointers(table: str, places: Sequence[Place | None], word: int) -> str:
+    """Code that fills a table with pointers, NULL where there is no place."""
     lines = []
-    for i, offset in enumerate(offsets):
-        value = "null" if offset is None else f"%{table}.value.{i}"
-        if offset is not None:
-            lines.append(f"  {value} = getelementptr i8, ptr {base}, i64 {offset}")
+    for i, place in enumerate(places):
+        value = "null" if place is None else f"%{table}.value.{i}"
+        if place is not None:
+            lines.append(f"  {value} = getelementptr i8, ptr {place[0]}, i64 {place[1]}")
         lines += [
             f"  %{table}.cell.{i} = getelementptr ptr, ptr %{table}, i64 {i}",
             f"  store ptr {value}, ptr %{table}.cell.{i}, align {word}",
@@ -204,28 +253,28 @@ def _selftest(model: Model, offsets: DataOffsets, word: int) -> dict[str, object
     starts, end = [], 0
     for tensor in model.outputs:
         starts.append(end)
-        end += round_up(_elements(tensor.type, n) * BYTES[tensor.type.dtype])
+        end += round_up(elements(tensor.type, n) * BYTES[tensor.type.dtype])
     compares, last = [], "0.0"
     for i, tensor in enumerate(model.outputs):
         compares.append(f"""  %want.{i} = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {offsets.outputs[i]}
   %got.{i} = getelementptr i8, ptr %start, i64 {starts[i]}
   %error.{i} = call double @kc_compare_{tensor.type.dtype}(ptr %got.{i}, ptr %want.{i},
-                                                     i64 {_elements(tensor.type, n)})
+                                                     i64 {elements(tensor.type, n)})
   %most.{i} = call double @llvm.maximum.f64(double {last}, double %error.{i})""")
         last = f"%most.{i}"
     return {
         "SAMPLES": n,
         "SELFTEST_BYTES": end,
         "SELFTEST_ROUNDED": end + ALIGNMENT,
-        "INPUT_TABLE": _pointers("inputs", offsets.inputs, word),
-        "OUTPUT_TABLE": _pointers("outputs", starts, word, "%start"),
+        "INPUT_TABLE": pointers("inputs", [(_DATA, at) for at in offsets.inputs], word),
+        "OUTPUT_TABLE": pointers("outputs", [("%start", at) for at in starts], word),
         "COMPARES": "\n".join(compares),
         "WORST": last,
-        "TOLERANCE": _double(model.sample.tolerance),
+        "TOLERANCE": double(model.sample.tolerance),
     }
 
 
-def _compare(dtype: str) -> str:
+def compare_ir(dtype: str) -> str:
     """The function that compares two arrays of a dtype."""
     kind = memory_type(dtype, 1)
     if dtype == "float64":
@@ -243,7 +292,7 @@ def _compare(dtype: str) -> str:
     )
 
 
-def _describe(prefix: str, what: str, tensors: Sequence[Tensor]) -> Iterator[str]:
+def describe(prefix: str, what: str, tensors: Sequence[Tensor]) -> Iterator[str]:
     """The table of `kc_tensor`s and the functions that give its length and elements."""
     rows = []
     for i, tensor in enumerate(tensors):
@@ -262,13 +311,19 @@ def _describe(prefix: str, what: str, tensors: Sequence[Tensor]) -> Iterator[str
     yield filled(_FOLDER / "tensors.ll", PREFIX=prefix, WHAT=what, COUNT=len(rows), ROWS=", ".join(rows))
 
 
-def _elements(kind: TensorType, n: int) -> int:
+def elements(kind: TensorType, n: int) -> int:
     count = 1
     for d in bind(kind.shape, n):
         count *= d
     return count
 
 
-def _double(value: float) -> str:
+def double(value: float) -> str:
     """A double as LLVM reads it exactly: its bits."""
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def comment(text: str) -> str:
+    """The text, changed so that it can neither end a C comment, nor open one, nor break the line."""
+    plain = text.encode("unicode_escape").decode("ascii")
+    return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\")

@@ -1,8 +1,9 @@
-; Memory and call of the entry "predict", as one target's code has them. c_interface.py fills in what a model's is.
+; Memory and call of an entry, as one target's code has them. c_interface.py fills in what a model's is.
 
 @$DATA = external hidden constant i8, align $PAGE
 declare i32 @$ENTRY(i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
 declare i32 @kc_pool_threads(ptr)
+$DECLARED
 define internal ptr @kc_align(ptr %memory) alwaysinline {
   %at = ptrtoint ptr %memory to i64
   %minus = sub i64 0, %at
@@ -12,7 +13,7 @@ define internal ptr @kc_align(ptr %memory) alwaysinline {
 }
 
 ; Arena, scratch for each thread, and $ALIGNMENT bytes to align them; 0 for numbers that are refused.
-define $LINKAGE i64 @$PREFIX_workspace_size(i64 %n, i32 %threads) {
+define $LINKAGE i64 @$PREFIX_$SIZE_OF(i64 %n, i32 %threads) {
   %enough = icmp sge i64 %n, $LEAST
   %few = icmp sle i64 %n, $MOST
   %some = icmp sge i32 %threads, 1
@@ -26,15 +27,17 @@ define $LINKAGE i64 @$PREFIX_workspace_size(i64 %n, i32 %threads) {
   %wide = sext i32 %threads to i64
   %scratch = mul i64 %wide, $SCRATCH
   %both = add i64 %round, %scratch
-  %size = add i64 %both, $ALIGNMENT
+$MORE
+  %size = add i64 $ALL, $ALIGNMENT
   %result = select i1 %good, i64 %size, i64 0
   ret i64 %result
 }
 
-define $LINKAGE i32 @$PREFIX_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size,
-                         ptr %pool$DRAW_PARAMETER) {
+define $LINKAGE i32 @$PREFIX_$RUN(i64 %n, ptr %inputs, ptr %outputs,$STATE_PARAMETER ptr %workspace,
+                         i64 %size, ptr %pool$DRAW_PARAMETER) {
 entry:
   %variables = alloca [$VARIABLES x ptr], align 16
+$CELLS
 $DRAW_CELLS
   %no.inputs = icmp eq ptr %inputs, null
   %no.outputs = icmp eq ptr %outputs, null
@@ -45,7 +48,7 @@ $DRAW_CELLS
 tables:
 $CHECKS
   %threads = call i32 @kc_pool_threads(ptr %pool)
-  %need = call i64 @$PREFIX_workspace_size(i64 %n, i32 %threads)
+  %need = call i64 @$PREFIX_$SIZE_OF(i64 %n, i32 %threads)
   %bad = icmp eq i64 %need, 0
   br i1 %bad, label %batch, label %room
 room:
@@ -53,12 +56,14 @@ room:
   br i1 %short, label %small, label %go
 go:
   %arena = call ptr @kc_align(ptr %workspace)
-  %prepared = getelementptr i8, ptr @$DATA, i64 $PREPARED
+  %prepared = getelementptr i8, ptr $PREPARED_IN, i64 $PREPARED
   %constants = getelementptr i8, ptr @$DATA, i64 $CONSTANTS
 $VARIABLE_TABLE
 $DRAW_STORES
-  %status = call i32 @$ENTRY(i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared,
+$BEFORE
+  %status = call i32 @$ENTRY(i64 %n, ptr $GIVEN, ptr %outputs, ptr %variables, ptr %prepared,
                                  ptr %constants, ptr %arena, ptr %pool)
+$AFTER
   ret i32 %status
 null:
   ret i32 $NULL
@@ -66,4 +71,5 @@ batch:
   ret i32 $BATCH
 small:
   ret i32 $WORKSPACE
+$ENDS
 }

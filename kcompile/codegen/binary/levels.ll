@@ -50,15 +50,4 @@ $LEVELS
   ret i32 $BEST
 }
 
-define i64 @$PREFIX_workspace_size(i64 %n, i32 %threads) {
-  %level = call i32 @kc_level()
-  switch i32 %level, label %of.0 [ $CASES ]
-$SIZES
-}
-
-define i32 @$PREFIX_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size,
-                         ptr %pool$DRAW_PARAMETER) {
-  %level = call i32 @kc_level()
-  switch i32 %level, label %of.0 [ $CASES ]
-$RUNS
-}
+$CHOICES

@@ -11,7 +11,7 @@ Numbers of bits: Intel's manual, volume 2, CPUID; the AMD64 manual, volume 3, ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kcompile.codegen.llvm.template import filled
@@ -68,9 +68,16 @@ def needs(target: Target) -> tuple[tuple[int, ...], int]:
     return tuple(masks), _KEPT[target.vector_bits]
 
 
-def levels_ir(levels: Sequence[Target], prefix: str, of_level: Sequence[str], draw: Mapping[str, str]) -> str:
-    """Definitions of the functions `run` and `workspace_size` of a prefix, which call those of the prefixes
-    `of_level`. draw: the words of the template for random numbers (see `c_interface`)."""
+def levels_ir(
+    levels: Sequence[Target],
+    prefix: str,
+    of_level: Sequence[str],
+    draw: Mapping[str, str],
+    steps: bool = False,
+) -> str:
+    """Definitions of the functions of a prefix that run entries, and say how much memory that takes; they
+    call those of the prefixes `of_level`. draw: the words of the template for random numbers (see
+    `c_interface`). steps: whether there is a training step."""
     words = [
         f"  %word.{i} = call i32 @kc_feature_word(i32 {_signed(start)}, i32 {_signed(leaf)}, i32 {number})"
         for i, (start, leaf, number) in enumerate(_WORDS)
@@ -88,23 +95,9 @@ def levels_ir(levels: Sequence[Target], prefix: str, of_level: Sequence[str], dr
             good = f"%good.{level}.{i}"
         lines.append(f"  %best.{level} = select i1 {good}, i32 {level}, i32 {best}")
         best = f"%best.{level}"
-    declared, sizes, runs = [], [], []
-    given, types = draw["DRAW_GIVEN"], draw["DRAW_TYPE"]
-    for level, name in enumerate(of_level):
-        declared += [
-            f"declare hidden i64 @{name}_workspace_size(i64, i32)",
-            f"declare hidden i32 @{name}_run(i64, ptr, ptr, ptr, i64, ptr{types})",
-        ]
-        sizes.append(f"""of.{level}:
-  %size.{level} = call i64 @{name}_workspace_size(i64 %n, i32 %threads)
-  ret i64 %size.{level}""")
-        runs.append(f"""of.{level}:
-  %status.{level} = call i32 @{name}_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size,
-                                  ptr %pool{given})
-  ret i32 %status.{level}""")
-    text = filled(
+    choices = [_choice(*each, prefix, of_level) for each in _functions(draw, steps)]
+    return filled(
         Path(__file__).parent / "levels.ll",
-        PREFIX=prefix,
         CPUID_BYTES=len(_CPUID),
         CPUID=_escaped(_CPUID),
         XGETBV_BYTES=len(_XGETBV),
@@ -113,12 +106,39 @@ def levels_ir(levels: Sequence[Target], prefix: str, of_level: Sequence[str], dr
         WORDS="\n".join(words),
         LEVELS="\n".join(lines),
         BEST=best,
-        CASES=" ".join(f"i32 {i}, label %of.{i}" for i in range(1, len(of_level))),
-        SIZES="\n".join(sizes),
-        RUNS="\n".join(runs),
-        DRAW_PARAMETER=draw["DRAW_PARAMETER"],
+        CHOICES="\n".join(choices),
     )
-    return "\n".join([*declared, text])
+
+
+def _functions(draw: Mapping[str, str], steps: bool) -> Iterator[tuple[str, str, str]]:
+    """The functions that levels have of their own: result, name, parameters."""
+    arrays, memory = "i64 %n, ptr %inputs, ptr %outputs", "ptr %workspace, i64 %size, ptr %pool"
+    yield "i64", "workspace_size", "i64 %n, i32 %threads"
+    yield "i32", "run", f"{arrays}, {memory}{draw['DRAW_PARAMETER']}"
+    if steps:
+        yield "i64", "train_workspace_size", "i64 %n, i32 %threads"
+        yield "i32", "train", f"{arrays}, ptr %state, {memory}"
+        yield "i64", "state_workspace_size", "i64 %n, i32 %threads"
+        yield "i32", "state_run", f"{arrays}, ptr %state, {memory}{draw['DRAW_PARAMETER']}"
+
+
+def _choice(result: str, name: str, parameters: str, prefix: str, of_level: Sequence[str]) -> str:
+    """A function that calls that of the level which this processor has."""
+    types = ", ".join(each.split()[0] for each in parameters.split(", "))
+    cases = " ".join(f"i32 {i}, label %of.{i}" for i in range(1, len(of_level)))
+    lines = [f"declare hidden {result} @{level}_{name}({types})" for level in of_level]
+    lines += [
+        f"define {result} @{prefix}_{name}({parameters}) {{",
+        "  %level = call i32 @kc_level()",
+        f"  switch i32 %level, label %of.0 [ {cases} ]",
+    ]
+    for i, level in enumerate(of_level):
+        lines += [
+            f"of.{i}:",
+            f"  %result.{i} = call {result} @{level}_{name}({parameters})",
+            f"  ret {result} %result.{i}",
+        ]
+    return "\n".join([*lines, "}"])
 
 
 def _signed(word: int) -> int:
