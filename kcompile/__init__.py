@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kcompile.model import compile as compile
     from kcompile.packages.npm import export_npm as export_npm
     from kcompile.packages.wheel import export_wheel as export_wheel
+    from kcompile.parallel.distributing import distribute as distribute
     from kcompile.quantization import QuantizedModel as QuantizedModel
     from kcompile.quantization import quantize as quantize
     from kcompile_runtime.predicting import predictor as predictor
@@ -47,6 +48,7 @@ _HOMES = {
     "compile": "kcompile.model",
     "compile_jax": "kcompile.function_code",
     "compile_trace": "kcompile.function_code",
+    "distribute": "kcompile.parallel.distributing",
     "export": "kcompile.exporting",
     "export_npm": "kcompile.packages.npm",
     "export_wheel": "kcompile.packages.wheel",

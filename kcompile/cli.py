@@ -102,6 +102,11 @@ def parser() -> argparse.ArgumentParser:
         help="which Keras `keras` is (default: what KC_KERAS "
         "says, else 2, which is 2.3.1); tensorflow.keras is always tf.keras 2",
     )
+    command.add_argument(
+        "--mpi",
+        action="store_true",
+        help="train with the other processes of `mpiexec -n N kcompile run --mpi SCRIPT.py` (extra `mpi`)",
+    )
     command.add_argument("script", type=Path, metavar="SCRIPT.py")
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     command.set_defaults(run=commands.run)

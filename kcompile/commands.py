@@ -54,7 +54,12 @@ def demo(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     from kcompile.run import run_script
 
-    return run_script(arguments.script, arguments.arguments, arguments.keras)
+    if not arguments.mpi:
+        return run_script(arguments.script, arguments.arguments, arguments.keras)
+    import kcompile
+
+    with kcompile.distribute() as team, team.ending_all():
+        return run_script(arguments.script, arguments.arguments, arguments.keras)
 
 
 def build(arguments: argparse.Namespace) -> int:

@@ -74,11 +74,13 @@ ALLOWED = {
     },
     "exporting_steps": {"model", "compiler", "ir", "codegen", "keras", "runtime"},
     "packages": {"exporting", "model", "codegen", "version", "runtime"},
+    "parallel": {"native", "compiler", "ir", "codegen", "keras", "version", "runtime"},
     "public": {
         "version",
         "model",
         "exporting",
         "packages",
+        "parallel",
         "function_code",
         "quantization",
         "keras",

@@ -38,8 +38,10 @@ def threefry(key0: Any, key1: Any, counter0: Any, counter1: Any) -> tuple[np.nda
     return x0, x1
 
 
-def random_words(seed: int, stream: int, step: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both words of the blocks of `count` elements: uint32[count] each.
+def random_words(
+    seed: int, stream: int, step: int, count: int, first: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both words of the blocks of `count` elements from number `first` on: uint32[count] each.
 
     Raises ValueError when seed, stream or step is no 32-bit number, or for more than 2^32 elements
     (their counters would repeat).
@@ -49,7 +51,8 @@ def random_words(seed: int, stream: int, step: int, count: int) -> tuple[np.ndar
             raise ValueError(f"{name} must be at least 0 and below 2^32. Received: {value}")
     if not 0 <= count <= 1 << 32:
         raise ValueError(f"count must be at least 0 and at most 2^32. Received: {count}")
-    return threefry(seed, stream, np.arange(count, dtype=np.uint32), step)
+    numbers = np.arange(first, first + count, dtype=np.uint64).astype(np.uint32)
+    return threefry(seed, stream, numbers, step)
 
 
 def random_bits(seed: int, stream: int, step: int, count: int) -> np.ndarray:

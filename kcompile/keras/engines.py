@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from kcompile.keras.lengths import Lengths
+from kcompile.keras.teams import TEAMS, of_team
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.loop import Runner
 
@@ -63,7 +64,8 @@ class Engines:
     def found(self) -> Engine | None:
         """The engine of the compiled model whose method is running, else the latest one, if there is any."""
         called = CALLED.get()
-        return called[1] if called is not None and called[0] is self._model else self._latest
+        own = called[1] if called is not None and called[0] is self._model else self._latest
+        return of_team(own, self._all.add) if TEAMS else own
 
     def needed(self) -> Engine:
         """The same; a model that has none gets a native one."""
@@ -71,5 +73,5 @@ class Engines:
         if found is None:
             import kcompile  # the front end knows no more of the compiler than this
 
-            found = kcompile.attach_engine(self._model)
+            found = of_team(kcompile.attach_engine(self._model), self._all.add)
         return found

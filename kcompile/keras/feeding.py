@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+from kcompile.keras import teams
 from kcompile.keras.passes import Journal, put
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import weighted
@@ -27,12 +28,21 @@ from kcompile_runtime.positions import generators, same_generators
 
 
 class Rows:
-    """The rows of arrays, `size` at a time; of the first `steps` batches, None for all."""
+    """The rows of arrays, `size` at a time; of the first `steps` batches, None for all. every: what stands
+    for the rows of all processes, where each has arrays of its own."""
 
-    def __init__(self, trainer: Any, arrays: Sequence[Array], size: int, steps: int | None) -> None:
+    def __init__(
+        self,
+        trainer: Any,
+        arrays: Sequence[Array],
+        size: int,
+        steps: int | None,
+        every: list[Array] | None = None,
+    ) -> None:
         self._trainer = trainer
         self.arrays = list(arrays)
-        self.samples = len(arrays[0])
+        self._every = every
+        self.samples = len((every or arrays)[0])
         self._options: dict[str, Any] = {"batch_size": size, "steps": steps}
         self.params = {
             **self._options,
@@ -47,7 +57,7 @@ class Rows:
     def fit(self, report: loops.Results, callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         loops.fit_loop(
             self._runner("train"),
-            self.arrays,
+            self._every or self.arrays,
             report,
             callbacks,
             slicer=self._trainer.slicer("train"),
@@ -59,7 +69,7 @@ class Rows:
     def evaluate(self, report: loops.Results, callbacks: Any) -> list[Any]:
         return loops.evaluate_loop(
             self._runner("test"),
-            self.arrays,
+            self._every or self.arrays,
             report,
             callbacks,
             slicer=self._trainer.slicer("test"),
@@ -79,7 +89,10 @@ class Rows:
         """Nothing has to end."""
 
     def _runner(self, entry: str) -> Any:
-        return self._trainer.engines.needed().batches(entry)
+        engine, team = self._trainer.engines.needed(), teams.team()
+        if self._every is not None and team is not None:
+            return team.runner(engine, entry, self.arrays)
+        return engine.batches(entry)
 
 
 @dataclass(frozen=True)
@@ -389,6 +402,11 @@ class Batches:
 
     def _sized(self, entry: str) -> Iterator[tuple[int, list[Array]]]:
         """The numbers of samples and the arrays of the batches of the next pass."""
+        own = self._own(entry)
+        return own if entry == "predict" else self._trainer.others.sized(own)
+
+    def _own(self, entry: str) -> Iterator[tuple[int, list[Array]]]:
+        """The same of those that this process is given."""
         for item in self._pass(entry):
             arrays, n = self._arrays(entry, item)
             yield n, arrays

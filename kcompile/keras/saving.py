@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kcompile.keras import checkpoints
+from kcompile.keras import checkpoints, teams
 from kcompile.keras.editions import edition
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.utils.io_utils import ask_to_proceed_with_overwrite
@@ -60,7 +60,10 @@ class Saving:
         with the state of the optimizer as it has it), "tf_keras", "keras3"; default the model's own.
         save_format: "keras" or "h5", as the path ends, or None. zipped: True or None. signatures, options and
         save_traces are of TensorFlow's SavedModel, which is refused. Raises InputError, UnsupportedError,
-        ModelError for a model without weights, OSError."""
+        ModelError for a model without weights, OSError. Of several processes that train together rank 0
+        writes, and the others do nothing."""
+        if not teams.writes():
+            return
         flags = check_flag("overwrite", overwrite), check_flag("include_optimizer", include_optimizer)
         _check_format("save", filepath, save_format)
         check_flag("save: save_traces", save_traces)
@@ -95,8 +98,10 @@ class Saving:
         """Write the weights to .weights.h5 (laid out as in Keras 3, since tf.keras with the state of the
         optimizer), .h5 (Keras 2) or .npz. overwrite: as for `save`. save_format: "h5", in tf.keras "tf", or
         None. In tf.keras a path without such an ending is a checkpoint: the file has .npz behind it, and is
-        noted as the latest of its folder. Raises UnsupportedError for max_shard_size, of several files, and
-        options, of TensorFlow's checkpoints."""
+        noted as the latest of its folder. Of several processes that train together rank 0 writes. Raises
+        UnsupportedError for max_shard_size, of several files, and options, of TensorFlow's checkpoints."""
+        if not teams.writes():
+            return
         if self._is_checkpoint(filepath, save_format):
             place, save_format = checkpoints.as_text(filepath), None
             filepath = str(checkpoints.file_of(place))

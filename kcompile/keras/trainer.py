@@ -8,13 +8,13 @@ engine's. This module decides nothing about numbers: they are in the graphs (`gr
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, closing
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 from kcompile.ir.specs import spec_of
 from kcompile.keras import callbacks as events
-from kcompile.keras import graphs
+from kcompile.keras import graphs, teams
 from kcompile.keras.adapter import Adapter
 from kcompile.keras.compiled_steps import CompiledSteps
 from kcompile.keras.copying import restore, state_of
@@ -29,13 +29,13 @@ from kcompile.keras.operands import map_leaves
 from kcompile.keras.optimizer_protocol import applies_itself
 from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.results import bearers, held_by
-from kcompile.keras.semantics import Semantics
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import Signature, packed, weighted
 from kcompile.keras.stored import leaves, len_of, whole
 from kcompile.keras.target_tensors import check_targets, held_labels
-from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
+from kcompile.keras.tensors import one_or_list
 from kcompile.keras.topology import trainers
+from kcompile.keras.trainable import Trainable
 from kcompile.keras.trainer_feeds import Data, Feed, OfData, Validation, refuse
 from kcompile.keras.training_state import Keeping, keeping
 from kcompile_runtime import training as loops
@@ -44,51 +44,6 @@ from kcompile_runtime.batching import no_samples
 from kcompile_runtime.errors import ModelError
 
 COUNTED = 100_000  # epochs that are looked at, to know how many batches their validations take
-
-
-class Trainable(Protocol):
-    """The members of a model that a trainer uses. It writes history and stop_training too."""
-
-    name: str
-    vintage: str
-    built: bool
-    inputs: list[KerasTensor]
-    outputs: list[KerasTensor]
-    output_keys: tuple[str, ...] | None
-    gives: Any
-    history: Any
-    stop_training: bool
-
-    @property
-    def semantics(self) -> Semantics: ...
-    @property
-    def input_names(self) -> list[str]: ...
-    @property
-    def output_labels(self) -> list[str]: ...
-    @property
-    def trainable_weights(self) -> list[Variable]: ...
-    @property
-    def state_variables(self) -> list[Variable]: ...
-    @property
-    def varies(self) -> bool: ...
-    @property
-    def prelude(self) -> Any: ...
-    @property
-    def owned_layers(self) -> list[Any]: ...
-    def build_for_data(self, x: Any) -> None: ...
-    @property
-    def has_steps(self) -> bool: ...
-    @property
-    def own_steps(self) -> frozenset[str]: ...
-    @property
-    def own_optimizers(self) -> list[Any]: ...
-    @property
-    def metrics(self) -> list[Any]: ...
-    def see(self, entry: str, data: Any, size: int | None = None) -> tuple[list[Array], int]: ...
-    def fixed_step(self, entry: str) -> bool: ...
-    def signature(self, entry: str, n: int | None = None) -> Signature: ...
-    def traced_step(self, entry: str) -> Any: ...
-    def build(self, input_shape: Any) -> None: ...
 
 
 class Trainer(OfData):
@@ -112,6 +67,7 @@ class Trainer(OfData):
         self.compiled_steps: CompiledSteps | None = None
         self.told: tuple[Sequence[str], Sequence[Any]] | None = None  # the last results, by name
         self.by_steps: bool | None = None  # see `needs_steps`; None: not known yet
+        self.others: teams.Together = teams.ALONE  # of the call of `fit` or `evaluate` that is running
         self._forget_steps()
         trainers.add(self)
 
@@ -132,12 +88,12 @@ class Trainer(OfData):
 
     def saved_state(self) -> dict[str, Any]:
         """The state that pickle and copy keep: nothing of this process."""
-        parts = ("signatures", "step_traces", "fixed_steps")
+        parts = ("signatures", "step_traces", "fixed_steps", "others")
         return state_of(self, "model", "engines", "adapter", "_report", "_slicers", *parts)
 
     def take(self, state: dict[str, Any]) -> None:
         """Go on where the trainer with this state was."""
-        restore(self, state)
+        restore(self, state, others=teams.ALONE)
         self._forget_steps()
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.add(self.training_changed)
@@ -369,8 +325,10 @@ class Trainer(OfData):
         resume: Any = None,
     ) -> events.History:
         """Train for passes over the data. Raises InputError, InputTypeError, ModelError before the first."""
-        kept = keeping(callbacks, resume)
-        with ExitStack() as opened:
+        with self._together("fit"), ExitStack() as opened:
+            callbacks = self.others.callbacks(callbacks)
+            kept = keeping(callbacks, resume) if self.others.keeps else None
+            self.others.begun()
             span = range(initial_epoch, epochs)
             passes = max(0, epochs - initial_epoch)
             feed, rest, lengths = self._training_feed(data, validation, shuffle, passes, opened)
@@ -393,6 +351,8 @@ class Trainer(OfData):
         kept: Keeping | None,
     ) -> events.History:
         """Train on a feed, and validate on another, in the epochs of a span."""
+        others, given = self.others, {"epochs": span, "shuffle": shuffle, "validates": validation.after}
+        verbose = others.verbose(verbose)
         report = self.report("train", lengths)
         names = list(report.names)
         tested = names if held is None else list(self.report("test", lengths).names)
@@ -415,6 +375,7 @@ class Trainer(OfData):
         style = edition(self.model.vintage).bar
         if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
             print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
+        others.agree(given, feed, held, lengths)
         self.engines.needed().prepare("train", lengths)  # what cannot be compiled is told before it begins
         self.model.stop_training = False
         self._first_epoch: int | None = None
@@ -425,26 +386,37 @@ class Trainer(OfData):
             feeds = {"train": feed, **({} if held is None else {"test": held})}
             of |= {f"the kind of the {name} data": found.kind for name, found in feeds.items()}
             kept.join(self, of, lengths, feeds, callback_list)
-        callback_list.begin()
+        keeper, told = others.settled(kept), others.events(callback_list)
+        told.begin()
         begin = self._first_epoch or span.start
         feed.fit(
             report,
-            callback_list,
+            told,
             shuffle,
             epochs=span.stop,
-            initial_epoch=kept.start.epoch if kept is not None and kept.start is not None else begin,
-            keeper=kept,
+            initial_epoch=keeper.start.epoch if keeper is not None and keeper.start is not None else begin,
+            keeper=keeper,
             validates=validation.after,
             begin=self.reset_states,
-            validate=None if held is None else lambda: self._validated(held, tested, lengths, callback_list),
+            validate=None if held is None else lambda: self._validated(held, tested, lengths, told),
         )
         for optimizer in self.model.own_optimizers if span else ():
             optimizer.settle()
         if span and not self.owns("train"):
             last = [f"val_{name}" for name in tested] if held else names
             self.told = tested, [history.history.get(name, [0.0])[-1] for name in last]
-        callback_list.end()
+        told.end()
         return history
+
+    @contextmanager
+    def _together(self, what: str) -> Iterator[None]:
+        """Around a call that trains or evaluates: with the others, where this process has a team."""
+        before = self.others
+        with teams.together(self, what) as self.others:
+            try:
+                yield
+            finally:
+                self.others = before
 
     def begin_at(self, epoch: int) -> None:
         """Let the training that begins now go on with this epoch: for a callback's on_train_begin."""
@@ -462,6 +434,12 @@ class Trainer(OfData):
         self, data: Data, callbacks: Sequence[events.Callback], verbose: int
     ) -> tuple[list[str], list[Any]]:
         """The names and the values of loss and metrics over all samples."""
+        with self._together("evaluate"):
+            return self._evaluated_on(data, callbacks, verbose)
+
+    def _evaluated_on(
+        self, data: Data, callbacks: Sequence[events.Callback], verbose: int
+    ) -> tuple[list[str], list[Any]]:
         data = self._of_tensors(data, "steps")
         if gives_batches(data.x):
             given = {"y": data.y, "sample_weight": data.sample_weight, "batch_size": data.batch_size}
@@ -480,9 +458,12 @@ class Trainer(OfData):
     def _evaluated(
         self, feed: Feed, lengths: Lengths, callbacks: Sequence[events.Callback], verbose: int
     ) -> tuple[list[str], list[Any]]:
-        report = self.report("test", lengths)
+        others, report = self.others, self.report("test", lengths)
+        others.agree({}, None, feed, lengths)
+        others.settled(None)
         self.engines.needed().prepare("test", lengths)
-        found = self._test(feed, report, self._progress(callbacks, verbose, feed, "test"))
+        told = self._progress(others.callbacks(callbacks), others.verbose(verbose), feed, "test")
+        found = self._test(feed, report, others.events(told))
         self.told = None if self.owns("test") else (report.names, found)
         return list(report.names), found
 
@@ -503,7 +484,7 @@ class Trainer(OfData):
             arrays, n = self.adapter.inputs(whole(data.x))
         if not n:
             return self._no_samples(arrays)
-        feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
+        feed = self._over(arrays, n, data.batch_size, data.steps, "steps", shared=False)
         return self._predicted(feed, callbacks, verbose)
 
     def _predicted(self, feed: Feed, callbacks: Sequence[events.Callback], verbose: int) -> Any:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kcompile.keras import teams
 from kcompile.keras.adapter import Adapter
 from kcompile.keras.editions import edition
 from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows
@@ -117,10 +118,22 @@ class OfData:
             model.build_for_data(x)
         return holds_stored(x, *rest) or (model.prelude is not None and model.varies)
 
-    def _over(self, arrays: Sequence[Array], n: int, batch_size: int | None, steps: Any, name: str) -> Rows:
-        """Rows of arrays, with the default batch size where none is given."""
+    def _over(
+        self,
+        arrays: Sequence[Array],
+        n: int,
+        batch_size: int | None,
+        steps: Any,
+        name: str,
+        shared: bool = True,
+    ) -> Rows:
+        """Rows of arrays, with the default batch size where none is given. shared: where other processes have
+        shards of the data, rows are those of all."""
+        team = teams.team() if shared else None
+        every = None if team is None else team.rows(self, arrays)
+        n = n if every is None else every[1]
         size = self.adapter.size(batch_size, n)
-        return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
+        return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)), every and every[0])
 
     def _stored(
         self, data: Data, entry: str, name: str, start: int = 0, stop: int | None = None

@@ -78,6 +78,14 @@ class Keeping:
         return self._tree is not None
 
     @property
+    def data(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Of a training that goes on: where its objects of batches were, and the generators' state then."""
+        tree = self._tree
+        if tree is None or tree["stopped"] or tree["position"]["ended"]:
+            return None
+        return tree["data"], self._generators["now"]
+
+    @property
     def _pickles(self) -> bool:
         return any(c.pickle_callbacks for c in self._given)
 
@@ -100,8 +108,8 @@ class Keeping:
         for feed in self._feeds.values():
             feed.keep()
         for name, feed in self._feeds.items():
-            if self._tree is not None and not self._tree["stopped"] and not self._tree["position"]["ended"]:
-                self._drawing |= feed.load_state(self._tree["data"][name], self._generators["now"])
+            if self.data is not None:
+                self._drawing |= feed.load_state(self.data[0][name], self.data[1])
         warn_of_silent((c for c in events.callbacks if self._given), self._pickles)
         for callback in events.callbacks:
             callback._resumes = self.resumes

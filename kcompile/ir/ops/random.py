@@ -1,4 +1,5 @@
-"""Random numbers as a pure function of (seed, stream, step, element): see `kcompile.ir.random`."""
+"""Random numbers as a pure function of (seed, stream, step, element): see `kcompile.ir.random`. A third
+operand, where there is one, is the number of the first element: that of a part of a larger array."""
 
 from __future__ import annotations
 
@@ -8,32 +9,46 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.op import Case, Op, register
-from kcompile.ir.random import normal, random_bits, random_words, uniform
+from kcompile.ir.random import normal, random_words, uniform
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim, Shape, TensorType
 
 __all__ = ["dropout_mask", "random_normal", "random_uniform"]
 
 
-def _infer(seed: TensorType, step: TensorType, stream: int, shape: Shape, dtype: str) -> TensorType:
-    if (seed.shape, seed.dtype, step.shape, step.dtype) != ((), "uint32", (), "uint32"):
-        raise TypeError(f"random: seed and step are uint32 scalars. Received: {seed}, {step}")
+def _infer(*scalars: TensorType, stream: int, shape: Shape, dtype: str) -> TensorType:
+    if len(scalars) not in (2, 3) or any((t.shape, t.dtype) != ((), "uint32") for t in scalars):
+        given = ", ".join(map(str, scalars))
+        raise TypeError(f"random: seed, step and the first number are uint32 scalars. Received: {given}")
     return TensorType(shape, dtype)
 
 
-def _uniform(
-    seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
-) -> np.ndarray:
-    bits = random_bits(int(seed), stream, int(step), int(np.prod(shape)))
-    numbers: np.ndarray = uniform(bits).reshape(shape).astype(dtype)
+def _uniform(*scalars: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    numbers: np.ndarray = uniform(_words(scalars, stream, shape)[0]).reshape(shape).astype(dtype)
     return numbers
 
 
-def _normal(
-    seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
-) -> np.ndarray:
-    words = random_words(int(seed), stream, int(step), int(np.prod(shape)))
-    return normal(*words).reshape(shape).astype(dtype)
+def _normal(*scalars: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return normal(*_words(scalars, stream, shape)).reshape(shape).astype(dtype)
+
+
+def _words(
+    scalars: Sequence[np.ndarray], stream: int, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    seed, step, first = (int(x) for x in (*scalars, np.uint32(0))[:3])
+    return random_words(seed, stream, step, int(np.prod(shape)), first)
+
+
+def _element(element: Callable[..., Any]) -> Callable[..., Any]:
+    """The lowering: element(b, seed, stream, step, number) for each element."""
+
+    def lower(b: Any, call: Any, index: Any, seed: Any, step: Any, *first: Any) -> Any:
+        number = b.flatten(index, call.type.shape)
+        if first:
+            number = b.add(b.cast(number, "uint32"), first[0](()))
+        return element(b, seed(()), call.attrs["stream"], step(()), number)
+
+    return lower
 
 
 def _register(
@@ -46,11 +61,9 @@ def _register(
             "random",
             _infer,
             meaning,
-            lower=lambda b, call, index, seed, step: element(
-                b, seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)
-            ),
+            lower=_element(element),
             cases=lambda draw: Case(
-                (TensorType((), "uint32"),) * 2,
+                (TensorType((), "uint32"),) * draw.integer(2, 3),
                 {"stream": draw.integer(0, 9), "shape": draw.shape(1, 3), "dtype": "float32"},
                 low=0,
                 high=1000,

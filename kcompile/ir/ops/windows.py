@@ -151,6 +151,7 @@ register(
         lower=_lower(False),
         cases=_case,
         linear=(0,),
+        row_by_row=lambda **_: True,
     )
 )
 register(
@@ -163,6 +164,7 @@ register(
         lower=_lower(True),
         cases=_back_case,
         linear=(0,),
+        row_by_row=lambda **_: True,
     )
 )
 
