@@ -229,8 +229,10 @@ class _Call(Together):
         team.compare(self.what, told)
         for entry, given in (("train", feed), ("test", held)):
             if given is not None:
-                engine.prepare(entry, lengths)
-                self._same_state(engine.step(entry, lengths or None))
+                own = self.trainer.owns(entry)
+                sizes = self.trainer.model.signature(entry) if own else lengths
+                engine.prepare(entry, sizes)
+                self._same_state(engine.step(entry, sizes or None))
         named = {"train": feed, "test": held}
         self._batches = {name: given for name, given in named.items() if type(given) is Batches}
         self._follows = not (team.shards and self._batches)

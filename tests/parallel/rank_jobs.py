@@ -17,6 +17,7 @@ import numpy as np
 import kcompile
 from kcompile.keras import callbacks, models, optimizers
 from kcompile.keras import layers as L
+from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.utils import Sequence
 from kcompile.parallel.communicator import RankError
 from kcompile_runtime.errors import InputError
@@ -232,7 +233,52 @@ def fails(team, how):
     return {}
 
 
-JOBS = {job.__name__: job for job in (curves, loops, shards, differences, fails)}
+def resumes(team):
+    """A training that is written down and goes on, beside one that does not end between."""
+    x, y, _ = tables()
+    folder = Path(sys.argv[2]) / "states"
+    found = {}
+    for kind, data in (("rows", {"x": x, "y": y, "batch_size": 16}), ("batches", {"x": Halves(x, y)})):
+        for name, epochs, resume in (("whole", 4, False), ("begun", 2, False), ("resumed", 4, True)):
+            model = dense()
+            path = folder / kind / ("whole" if name == "whole" else "parts")
+            given = {"resume": path} if resume else {}
+            told = [callbacks.Checkpoint(path, every="2 batches")]
+            history = model.fit(**data, epochs=epochs, verbose=0, callbacks=told, **given).history
+            found[f"{kind} {name}"] = history, [w.tolist() for w in model.get_weights()]
+    return found
+
+
+def own_steps(team):
+    """A train_step of the model's class."""
+    from kcompile import tf_keras as keras
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.last = keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.last(self.hidden(x))
+
+        def train_step(self, data):
+            x, y = data
+            with GradientTape() as tape:
+                loss = keras.backend.mean(keras.backend.square(self(x, training=True) - y))
+            variables = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+            return {"loss": loss}
+
+    x, _, _ = tables()
+    model = Own()
+    model.build((None, 6))
+    model.compile("sgd")
+    drawn(model, 5)
+    history = model.fit(x, x[:, :3], batch_size=16, epochs=2, verbose=0).history
+    return {"loss": history["loss"], "weights": [w.tolist() for w in model.get_weights()]}
+
+
+JOBS = {job.__name__: job for job in (curves, loops, shards, differences, fails, resumes, own_steps)}
 
 if __name__ == "__main__":
     name, folder, *given = sys.argv[1:]

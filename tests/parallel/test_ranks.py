@@ -146,6 +146,24 @@ def test_nan_on_one_rank_is_nan_for_all(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_training_that_goes_on(tmp_path):
+    """With a callback Checkpoint on rank 0, and fit(resume=...): the bits of one that did not end between."""
+    first, second = results(tmp_path / "a", 2, "resumes")
+    assert first == second
+    for kind in ("rows", "batches"):
+        assert first[f"{kind} resumed"] == first[f"{kind} whole"]
+        assert first[f"{kind} begun"] != first[f"{kind} whole"]
+
+
+@pytest.mark.slow
+def test_steps_of_a_models_own(tmp_path):
+    (alone,) = results(tmp_path / "a", 0, "own_steps")
+    first, second = results(tmp_path / "b", 2, "own_steps")
+    assert first == second
+    near(first, alone)
+
+
+@pytest.mark.slow
 def test_run_mpi(tmp_path):
     """A script that knows nothing of ranks; one that ends with a status ends all."""
     script = tmp_path / "script.py"
