@@ -11,9 +11,8 @@ Winograd's may be below it.
 from __future__ import annotations
 
 import ctypes
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,13 +20,13 @@ import numpy as np
 
 import kcompile_runtime as rt
 from kcompile import compiler, machine
+from kcompile.codegen import cost
 from kcompile.codegen.binary import bundle, jit
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.program import Entry, Launch, Program, Repeat, buffer_bytes
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Node
-from kcompile.ir.types import bind
 from kcompile_runtime.arrays import aligned_copy
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.texts import printable
@@ -263,27 +262,11 @@ def _kernel_time(
     if isinstance(part, Repeat):
         times *= part.count
     groups = [launch.group for launch in launches if launch.group is not None]
-    flops = times * sum(_flops(group, n) for group in groups)
+    flops = times * sum(2 * cost.multiply_adds(group, n) for group in groups)
     bytes = times * sum(_bytes(group, n) for group in groups)
     layers = dict.fromkeys(str(source) for launch in launches for source in launch.sources)
     label = "; ".join(operations(group) for group in groups) or COPY
     return KernelTime(label, tuple(layers), times, seconds, flops, bytes, limits.floor(flops, bytes))
-
-
-def _nodes(group: Node) -> Iterator[Node]:
-    """What a group computes, those of the groups in it too."""
-    is_chain = group.is_chain
-    for m in group.body.live():
-        if m.regions:
-            yield from _nodes(m)
-        elif not (m.op.view and is_chain):
-            yield m
-
-
-def _flops(group: Node, n: int) -> int:
-    """Of the direct algorithm: two for each multiply-add."""
-    nodes = [m for m in _nodes(group) if m.op.kind == "contraction"]
-    return sum(2 * math.prod(bind((*s.g, *s.sizes), n)) for s in (m.attrs["spec"] for m in nodes))
 
 
 def _bytes(group: Node, n: int) -> int:
@@ -300,7 +283,7 @@ def _bytes(group: Node, n: int) -> int:
 
 def operations(group: Node) -> str:
     """The operations of a kernel; contractions with the sizes of their loops."""
-    nodes = [m for m in _nodes(group) if m.op.kind != "source"]
+    nodes = [m for m in cost.computed(group) if m.op.kind != "source"]
     names = [
         f"{m.op.name} " + "x".join(map(str, (*m.attrs["spec"].g, *m.attrs["spec"].sizes)))
         if m.op.kind == "contraction"

@@ -16,10 +16,12 @@ from kcompile.ir.graph import Graph, Node
 from kcompile.ir.types import Batch, TensorType
 from kcompile_runtime.layout import ALIGNMENT, round_up
 
+_ALL = 1 << 40  # more samples than a batch has
 
-def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size) -> Blocks | None:
+
+def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size, lanes: int) -> Blocks | None:
     """How an entry of a fused graph is best run in blocks of samples; None where all at once is as good, or
-    where samples depend on each other. arena: of the entry."""
+    where samples depend on each other. arena: of the entry. lanes: float32 elements of a vector."""
     boundary = [[graph.type(v) for v in side.values()] for side in (graph.inputs, graph.outputs)]
     types = [t for side in boundary for t in side]
     if not groups or graph.updates or any(m.op.loop or not is_rowwise(m) for m in groups):
@@ -30,21 +32,40 @@ def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size) -> Blocks |
     unit = math.lcm(*(ALIGNMENT // math.gcd(ALIGNMENT, size) for size in (*inputs, *outputs)))
     held = arena.per_sample + sum(inputs) + sum(outputs)
     samples = round_up(max(cost.BLOCK_BYTES // max(held, 1), 1), unit)
-    moved, weights = _traffic(graph, groups)
+    traffic = [_traffic(graph, m) for m in groups]
+    moved, weights = (sum(t[i] for t in traffic) for i in (0, 1))
     again = weights * cost.WEIGHTS_AGAIN > moved * samples
+    alone = len(groups) > 1 and not arena.fixed
+    least = _samples_for_thread(groups, traffic, lanes) if alone else None
     if again or samples > cost.BLOCK_SAMPLES or held * samples > 2 * cost.BLOCK_BYTES:
-        return None
-    return Blocks(samples, unit, inputs, outputs)
+        return None if least is None else Blocks(max(samples, _ALL), 1, inputs, outputs, least)
+    return Blocks(samples, unit, inputs, outputs, least)
 
 
-def _traffic(graph: Graph, groups: Sequence[Node]) -> tuple[int, int]:
-    """(Bytes that groups read and write for each sample, bytes of weights that they read)."""
-    moved = weights = 0
-    for m in groups:
-        for type in (*m.types, *map(graph.type, m.inputs)):
-            size = buffer_bytes(type)
-            moved, weights = moved + size.per_sample, weights + size.fixed
-    return moved, weights
+def _samples_for_thread(groups: Sequence[Node], traffic: Sequence[tuple[int, int]], lanes: int) -> int | None:
+    """How many samples at least are worth it that a thread computes all groups for them by itself. It reads
+    all weights, of which threads that share the columns of a product read a part each: where they do not stay
+    in its own cache and arithmetic does not hide it, that must be a small part of the time. None where no
+    number of samples is worth it."""
+    far = 4 * cost.FAR_READ  # bytes a cycle
+    work = [
+        (max(cost.multiply_adds(m, 1) // (lanes * cost.MULTIPLY_ADDS), moved // far), weights)
+        for m, (moved, weights) in zip(groups, traffic)
+    ]
+    cycles = max(sum(each for each, _ in work), 1)
+    samples = -(-cost.THREAD_CYCLES // cycles)
+    while samples <= cost.BLOCK_SAMPLES:
+        reading = [w // far - samples * each for each, w in work if w >= 4 * cost.FAR_OPERAND]
+        if sum(max(r, 0) for r in reading) * cost.WEIGHTS_SHARE <= samples * cycles:
+            return samples
+        samples *= 2
+    return None
+
+
+def _traffic(graph: Graph, group: Node) -> tuple[int, int]:
+    """(Bytes that a group reads and writes for each sample, bytes of weights that it reads)."""
+    sizes = [buffer_bytes(type) for type in (*group.types, *map(graph.type, group.inputs))]
+    return sum(size.per_sample for size in sizes), sum(size.fixed for size in sizes)
 
 
 # ---------------------------------------------------------------- groups

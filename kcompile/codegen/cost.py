@@ -8,7 +8,11 @@ one without a reason is the choice that kernels were measured with (`python -m b
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from kcompile.ir.graph import Node
+from kcompile.ir.types import bind
 
 # ---------------------------------------------------------------- operations of one element
 
@@ -31,6 +35,22 @@ def weight(node: Node) -> int:
     if node.op.kind == "source":
         return 0 if node.op.origin == "constant" else ACCESS
     return {"reduction": 2, "random": TRANSCENDENTAL}.get(node.op.kind, 1)
+
+
+def multiply_adds(group: Node, n: int) -> int:
+    """Of the contractions of a group, and of groups in it, for n samples, by the direct algorithm."""
+    specs = [m.attrs["spec"] for m in computed(group) if m.op.kind == "contraction"]
+    return sum(math.prod(bind((*spec.g, *spec.sizes), n)) for spec in specs)
+
+
+def computed(group: Node) -> Iterator[Node]:
+    """The nodes that a group computes, those of the groups in it too."""
+    is_chain = group.is_chain
+    for m in group.body.live():
+        if m.regions:
+            yield from computed(m)
+        elif not (m.op.view and is_chain):
+            yield m
 
 
 # ---------------------------------------------------------------- cores
@@ -58,6 +78,7 @@ COLUMN_BLOCK = 512  # columns of a block where there are many
 MANY_COLUMNS = 1024  # columns from which on there are
 BLOCK_BYTES = 24 << 20  # of values of samples that are computed together: a shared cache holds them
 BLOCK_SAMPLES = 1024  # of these at most, else all samples are
+WEIGHTS_SHARE = 16  # cycles of a thread's samples to one in which it waits for weights that others read, too
 WEIGHTS_AGAIN = 4  # weights read again for each block may be one byte to so many others
 TRANSPOSED_LINES = 16  # lines of an operand that lies across the vectors; they stay in L1
 PACKED_DEPTH = 128  # summed elements from which on packing B pays within a step

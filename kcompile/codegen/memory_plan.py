@@ -225,6 +225,7 @@ class _Plan:
             for value in m.inputs:
                 self.last_read[self.base[value]] = step
         self.joins = find_joins(graph, self.groups, self.base, target)
+        self.lanes = target.lanes("float32")
         self.place: dict[Value, Ref] = {}
         self.aliased: set[int] = set()
         self.copies: list[tuple[Value, Ref]] = []
@@ -253,7 +254,11 @@ class _Plan:
         ]
         made = Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
         running = [m for m in self.groups if self.joins.copied.get(m.id, [m])]
-        return made if self.checks else replace(made, blocks=sample_blocks(self.graph, running, arena))
+        return (
+            made
+            if self.checks
+            else replace(made, blocks=sample_blocks(self.graph, running, arena, self.lanes))
+        )
 
     def lifetimes(self) -> dict[Value, int]:
         """The number of the group that reads a value, or a part of it, last; where it is copied or looked at

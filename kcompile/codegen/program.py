@@ -153,12 +153,14 @@ class Guard:
 class Blocks:
     """An entry that runs all its steps for some samples before the next ones. samples: of a block at most, a
     multiple of `unit`, with which the inputs and outputs stay aligned. inputs, outputs: bytes of a sample of
-    each."""
+    each. least: samples at least for which a thread computes all steps by itself; None where threads share
+    each step."""
 
     samples: int
     unit: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    least: int | None = None
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,9 @@ def test_blocks_give_the_bits_of_the_whole_batch(make: Make, monkeypatch: pytest
         monkeypatch.setattr(cost, "BLOCK_BYTES", held)
         made = compiled(graph)
         blocks = made.program.entries[-1].blocks
-        assert (blocks is not None) == (held == 60_000)
-        if blocks is not None:
-            assert blocks.samples < 11 and blocks.inputs == (1728,)
-        for threads in (1, 2):
+        assert blocks is not None and blocks.inputs == (1728,)
+        assert (blocks.samples < 11) == (held == 60_000) and (blocks.least or 11) < 6
+        for threads in (1, 2, 3):
             program = load(made, {}, threads)
             for n in (1, 2, 3, 5, 11):
                 results.append(program.run("run", n, [x[:n].copy()]))
@@ -103,8 +102,39 @@ def test_samples_that_depend_on_each_other_stay_together(name: str) -> None:
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
 
 
-def test_large_weights_are_not_read_again() -> None:
-    def dense(x: Tensor) -> Tensor:
-        return ops.matmul(x, constant(x.graph, np.ones((4096, 4096), np.float32)))
+def dense(x: Tensor, layers: int) -> Tensor:
+    for _ in range(layers):
+        x = ops.relu(ops.matmul(x, constant(x.graph, np.ones((2048, 2048), np.float32))))
+    return x
 
-    assert blocks_of(network(dense, 4096)) is None
+
+def test_large_weights_are_read_again_for_many_samples_only() -> None:
+    """Threads that share a product's columns read a part of the weights each. A thread that computes samples
+    of its own reads all: it must have so many that arithmetic takes longer."""
+    blocks = blocks_of(network(lambda x: dense(x, 2), 2048))
+    assert blocks is not None and blocks.least is not None and 8 <= blocks.least <= 256
+    assert blocks.samples > cost.BLOCK_SAMPLES  # and not in blocks in turn
+
+
+def test_one_layer_is_shared_by_its_own_loop() -> None:
+    graph = Graph("layer")
+    x = Tensor(graph, graph.input("x", TensorType((N, 2048))))
+    graph.outputs["y"] = dense(x, 1).value
+    assert blocks_of(graph) is None
+
+
+def test_a_thread_holds_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of all threads together is that of a whole batch, whatever their number; and the bits are
+    those of one thread."""
+    monkeypatch.setattr(cost, "THREAD_CYCLES", 1)
+    made = compiled(network(convolved, 12, 12, 3))
+    entry = made.program.entries[-1]
+    assert entry.blocks is not None and entry.blocks.least == 1
+    x = np.random.default_rng(1).normal(size=(40, 12, 12, 3)).astype(np.float32)
+    alone = load(made, {}, 1)
+    for threads in (2, 3, 5):
+        program = load(made, {}, threads)
+        for n in (2, 5, 6, 7, 31, 40):
+            expected = alone.run("run", n, [x[:n].copy()])
+            for got, right in zip(program.run("run", n, [x[:n].copy()]), expected):
+                np.testing.assert_array_equal(got, right)

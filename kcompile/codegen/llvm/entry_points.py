@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kcompile.codegen import cost
+from kcompile.codegen.llvm.entry_blocks import in_blocks
 from kcompile.codegen.loops import For
-from kcompile.codegen.program import BAD_INDEX, Blocks, Entry, Guard, Launch, Ref, Repeat, Size
+from kcompile.codegen.program import BAD_INDEX, Entry, Guard, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.indices import FINE
 from kcompile_runtime.layout import ALIGNMENT, round_up
@@ -63,7 +64,7 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
     functions += code.wrappers(names, entry, enter, leave) if enter else []
     name, kind = f"{prefix}{entry.name}", ""
     if entry.blocks is not None:
-        functions.append(_in_blocks(entry.blocks, name, entry.timed, code.word))
+        functions.append(in_blocks(entry, entry.blocks, name, _ENTRY, stride, target))
         name, kind = f"{name}.block", "internal "
     return "\n".join(
         [
@@ -82,64 +83,6 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
             "leave:",
             *leave,
             "  %status = load i32, ptr %found, align 4",
-            "  ret i32 %status",
-            "}",
-        ]
-    )
-
-
-def _in_blocks(blocks: Blocks, name: str, timed: int | None, word: int) -> str:
-    """The native function of an entry that calls `NAME.block` for some samples after the others."""
-    arrays = {"inputs": blocks.inputs, "outputs": (*blocks.outputs, *([0] if timed is not None else []))}
-    lines, allocated = [], []
-    for array, sizes in arrays.items():
-        allocated.append(f"  %{array}.moved = alloca [{max(len(sizes), 1)} x ptr], align 8")
-        for i, size in enumerate(sizes):
-            at = f"%{array}.{i}"
-            lines += [
-                f"  {at}.from = getelementptr ptr, ptr %{array}, i64 {i}",
-                f"  {at}.base = load ptr, ptr {at}.from, align {word}",
-                f"  {at}.bytes = mul i64 %first, {size}",
-                f"  {at}.here = getelementptr i8, ptr {at}.base, i64 {at}.bytes",
-                f"  {at}.to = getelementptr ptr, ptr %{array}.moved, i64 {i}",
-                f"  store ptr {at}.here, ptr {at}.to, align {word}",
-            ]
-    rest = "ptr %variables, ptr %prepared, ptr %constants, ptr %arena, ptr %pool"
-    return "\n".join(
-        [
-            f'define i32 @"{name}"({_ENTRY}) #0 {{',
-            "enter:",
-            *allocated,
-            f"  %up = add i64 %n, {blocks.samples - 1}",
-            f"  %count = udiv i64 %up, {blocks.samples}",
-            "  %few = icmp ult i64 %count, 2",
-            "  br i1 %few, label %whole, label %cut",
-            "whole:",
-            f'  %once = call i32 @"{name}.block"(i64 %n, ptr %inputs, ptr %outputs, {rest})',
-            "  ret i32 %once",
-            "cut:",  # blocks of one size, as far as they can be
-            "  %more = add i64 %n, %count",
-            "  %most = sub i64 %more, 1",
-            "  %even = udiv i64 %most, %count",
-            f"  %over = add i64 %even, {blocks.unit - 1}",
-            f"  %units = udiv i64 %over, {blocks.unit}",
-            f"  %samples = mul i64 %units, {blocks.unit}",
-            "  br label %next",
-            "next:",
-            "  %first = phi i64 [ 0, %cut ], [ %last, %good ]",
-            "  %left = sub i64 %n, %first",
-            "  %short = icmp ult i64 %left, %samples",
-            "  %taken = select i1 %short, i64 %left, i64 %samples",
-            *lines,
-            f'  %status = call i32 @"{name}.block"('
-            f"i64 %taken, ptr %inputs.moved, ptr %outputs.moved, {rest})",
-            "  %fine = icmp eq i32 %status, 0",
-            "  br i1 %fine, label %good, label %leave",
-            "good:",
-            "  %last = add i64 %first, %taken",
-            "  %going = icmp ult i64 %last, %n",
-            "  br i1 %going, label %next, label %leave",
-            "leave:",
             "  ret i32 %status",
             "}",
         ]

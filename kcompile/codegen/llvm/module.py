@@ -82,6 +82,7 @@ def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple
         names[id(function)] = seen[key]
     entries = [entry_ir(e, names, prefix, target, entry_scratch(e)) for e in program.entries]
     entries.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
+    entries.append("declare i32 @kc_pool_threads(ptr)")
     if any(e.timed is not None for e in program.entries):
         entries.append("declare i64 @kc_clock()")
     return kernels, "\n".join(entries)

@@ -320,16 +320,19 @@ define internal void @kc_pool_lose(ptr %pool, i64 %loss) noinline {
   store i64 %due, ptr %owed.at, align 8
   %all = mul i64 %due, $REST
   %one = mul i64 %lost, $REST_OF_ONE
-  %debt = call i64 @llvm.smin.i64(i64 %all, i64 %one)
+  %debt = call i64 @llvm.smin.i64(i64 %all, i64 %one)  ; below 0: it was saved before
   store i64 %debt, ptr %debt.at, align 8
   ret void
 }
 
 define internal void @kc_pool_win(ptr %pool, i64 %won) noinline {
+  %tick.at = getelementptr i8, ptr %pool, i64 $TICK
+  %tick = load i64, ptr %tick.at, align 8
   %owed.at = getelementptr i8, ptr %pool, i64 $OWED
   %owed = load i64, ptr %owed.at, align 8
   %rest = sub i64 %owed, %won
-  %due = call i64 @llvm.smax.i64(i64 %rest, i64 0)
+  %saved = mul i64 %tick, -$SAVED
+  %due = call i64 @llvm.smax.i64(i64 %rest, i64 %saved)
   store i64 %due, ptr %owed.at, align 8
   ret void
 }
@@ -417,7 +420,7 @@ alone:
 cut:                                    ; finer where workers may come late
   %owed.at = getelementptr i8, ptr %pool, i64 $OWED
   %owed = load i64, ptr %owed.at, align 8
-  %paid = icmp eq i64 %owed, 0
+  %paid = icmp sle i64 %owed, 0
   %awake = icmp eq i32 %parked, 0
   %calm = and i1 %paid, %awake
   %pieces = udiv i64 %grains, $FINE_GRAINS

@@ -38,9 +38,11 @@ that the caller waited for them at the end. Where it waited longer it is a loss,
 comes too late is a small one. Where the caller itself was held up and nobody waited, that is no loss: alone
 it would have been held up, too. (The last chunk may be shorter than the others: it counts for gains only. A
 kernel may cut more coarsely than asked, so that some chunks have no work: they do not count.) The debt is
-PRICE times the losses less the gains. After each loss the pool runs launches on one thread, for a multiple of
-the debt in time. So waiting costs a small part of the time under any load, and an idle machine is noticed
-soon. Results do not depend on any of this: the numbers of a kernel do not depend on how it is cut.
+PRICE times the losses less the gains, of which SAVED may be laid by: some launches lose where threads are
+far from each other, and the others win. After a loss that leaves a debt the pool runs launches on one thread,
+for a multiple of the debt in time. So waiting costs a small part of the time under any load, and an idle
+machine is noticed soon. Results do not depend on any of this: the numbers of a kernel do not depend on how it
+is cut.
 
 A second caller, while the pool is busy, runs its whole range itself. In the child of a fork there are no
 workers, and the caller computes all chunks; or, if the pool was busy at the fork, it stays busy.
@@ -71,6 +73,7 @@ _POLICY = {
     "LONGEST": 4000,  # the most that one launch loses: about the turn that a system gives a program
     "PRICE": 4,  # a loss weighs as much as so many wins
     "CREDIT": 200000,  # the most that is owed
+    "SAVED": 8000,  # the most that wins save for losses to come
     "REST": 2,  # times what is owed is spent on one thread after a loss,
     "REST_OF_ONE": 64,  # but no more than so many times that loss
     "FINER": 4,  # chunks for each thread where workers may come late,
