@@ -142,7 +142,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--package-version", metavar="VERSION", help="of the package (default: 1.0, or 1.0.0)"
     )
-    command.add_argument("--target", default="native", help="default: %(default)s")
+    command.add_argument(
+        "--target",
+        default="native",
+        help="a processor: x86-64, x86-64-v2, -v3, -v4, aarch64, riscv64, wasm32 (FILE.wasm), cortex-m4, "
+        "cortex-m7, thumbv7em (FILE.o); default: %(default)s",
+    )
     command.add_argument(
         "--train",
         action="store_true",

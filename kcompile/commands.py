@@ -19,7 +19,8 @@ from kcompile_runtime.texts import printable
 
 OK, CHECK_FAILED = 0, 1
 ONNX = ".onnx"
-ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
+SUFFIXES = {".wasm": ("wasm32",), ".o": ("cortex-m4", "cortex-m7", "thumbv7em")}  # of files for these alone
+ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll", ".o")
 
 
 def answer(arguments: argparse.Namespace, text: Callable[[], str], value: Callable[[], Any]) -> None:
@@ -98,11 +99,12 @@ def build(arguments: argparse.Namespace) -> int:
 
 
 def check_suffix(arguments: argparse.Namespace) -> None:
-    if (arguments.output.suffix == ".wasm") != (arguments.target == "wasm32"):
-        raise ValueError(
-            f"a name that ends in .wasm goes with --target wasm32. Received: "
-            f"{arguments.output}, --target {arguments.target}"
-        )
+    for suffix, names in SUFFIXES.items():
+        if (arguments.output.suffix == suffix) != (arguments.target in names):
+            raise ValueError(
+                f"a name that ends in {suffix} goes with --target {' or '.join(names)}. Received: "
+                f"{arguments.output}, --target {arguments.target}"
+            )
 
 
 def about_library(arguments: argparse.Namespace) -> dict[str, Any]:

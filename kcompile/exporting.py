@@ -48,7 +48,9 @@ def export(
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
     "x86-64-v3", "x86-64-v4", "x86-64" (code for each of the three, of which the library takes the best
     that the processor has, over one copy of the weights), "aarch64" or "riscv64" (rv64gc with vectors)
-    for a shared object for Linux, "wasm32" for a WebAssembly module (with simd128). cpu: LLVM's name of a
+    for a shared object for Linux, "wasm32" for a WebAssembly module (with simd128); "cortex-m4", "cortex-m7"
+    (a floating-point unit for float32) or "thumbv7em" (none) for an object file (.o), to be linked with a
+    program that has no operating system: it computes in float32 and integers. cpu: LLVM's name of a
     processor ("znver4", "cortex-a76", ...) to order instructions for; it changes neither results nor what
     the file needs. batch: the only batch size to accept, None for any. lengths: the sizes that inputs
     leave unknown (None in their shapes), in the order of inputs and axes (default: those of the data that
@@ -93,6 +95,8 @@ def export(
         return to_onnx.write(graph, state, cm.model.name, path, batch, target, cpu)
     training = Training.of(cm, lengths, batch, 10 * _SELF_TEST[cm.engine.precision]) if train else None
     levels = targets.emissions(target)
+    for level in levels:
+        _check_dtypes(graph, level)
     if cpu is not None:
         levels = tuple(targets.tuned(level, cpu) for level in levels)
 
@@ -129,6 +133,16 @@ def export(
             made.log_code()
     better = [Emission(model, level) for model, level in zip(described[1:], levels[1:])]
     return build_artifact(described[0], levels[0], path, __version__, better, target if better else "")
+
+
+def _check_dtypes(graph: Graph, target: targets.Target) -> None:
+    """Raises UnsupportedError where a target computes in float32 alone, and the graph does not."""
+    for node in graph.live() if target.is_bare else ():
+        if any(type.dtype == "float64" for type in node.types):
+            raise UnsupportedError(
+                f"export: target {target.name} computes in float32 and integers, and "
+                f"{f'layer {node.label!r}' if node.label else node.op.name} in float64"
+            )
 
 
 def _batch(cm: CompiledModel, batch: int | None) -> int | None:

@@ -65,6 +65,11 @@ def check_machine(contents: Contents) -> None:
             "a WebAssembly module, which runs in a browser or in Node (its header says "
             "how). Export the model with a target for this machine"
         )
+    if "-none-" in metadata["triple"]:
+        raise ArtifactError(
+            f"an object for programs without an operating system ({metadata['target']}; its header says how "
+            "it is linked with one). Export the model with a target for this machine"
+        )
     if sys.platform != "linux":
         raise ArtifactError(
             f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "

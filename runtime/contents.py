@@ -1,7 +1,7 @@
 """What an exported model says about itself, read without loading any of its code.
 
-Enters: a file for whatever machine: a shared object or a WebAssembly module. Leaves: its metadata,
-checked against the checksum of the whole file, or an `ArtifactError`.
+Enters: a file for whatever machine: a shared object, an object file or a WebAssembly module. Leaves: its
+metadata, checked against the checksum of the whole file, or an `ArtifactError`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _MOST = 2**62
 
 @dataclass(frozen=True)
 class Contents:
-    """What `read_contents` found. machine: the processor it is for, "wasm32" for a WebAssembly module.
+    """What `read_contents` found. machine: the processor it is for, "wasm32" for a WebAssembly module, "arm"
+    for an object file for microcontrollers.
     metadata: the model's name, inputs and outputs, target, and what it needs. size, code, data: bytes of
     the file, of its code, and of weights and tables in it."""
 

@@ -31,7 +31,7 @@ HEAVY = frozenset(("keras", "jax"))  # what tests/keras_tier runs pages with
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BY_CI = re.compile(r"<!-- ci: \w+ -->$")  # before a block that .ci/run runs
-_NEEDS = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
+_NEEDS = re.compile(r"^<!-- needs: ([\w-]+) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import kcompile
-from kcompile import cli, keras
+from kcompile import cli, commands, keras
+from kcompile.codegen import targets
 from kcompile.keras import layers
 from kcompile.stages import STAGES
 from kcompile_runtime import artifact, machines
@@ -213,13 +214,14 @@ def test_quantize_tells_of_accuracy_and_writes_a_library(capsys, saved, model, i
         ("aarch64", r"asimd.*\n.*no: made for aarch64, and this machine is x86_64"),
         ("riscv64", r"a, c, d, f, m, v.*\n.*no: made for riscv64, and this machine is x86_64"),
         ("wasm32", r"simd128.*\n.*no: a WebAssembly module, which runs in a browser or in Node"),
+        ("cortex-m4", r"dsp, fpv4-sp-d16.*\n.*no: an object for programs without an operating system"),
     ],
 )
 def test_inspect_what_runs_elsewhere(capsys, saved, monkeypatch, images, tmp_path, target, needs):
     """Without a look at its code, and whatever its name."""
     monkeypatch.setattr(machines.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(artifact.ctypes, "CDLL", lambda name: pytest.fail("its code was loaded"))
-    library = tmp_path / ("out.wasm" if target == "wasm32" else "out.so")
+    library = tmp_path / {"wasm32": "out.wasm", "cortex-m4": "out.o"}.get(target, "out.so")
     assert run(capsys, "build", saved, "-o", library, "--target", target)[0] == 0
     for path in (library, tmp_path / "model.bin"):
         if not path.exists():
@@ -239,10 +241,15 @@ def test_inspect_what_runs_elsewhere(capsys, saved, monkeypatch, images, tmp_pat
 
 
 def test_build_wants_the_suffix_of_the_target(capsys, saved, tmp_path):
-    for name, target in (("m.wasm", "native"), ("m.so", "wasm32")):
-        one_message(
-            run(capsys, "build", saved, "-o", tmp_path / name, "--target", target), ".wasm", "--target wasm32"
-        )
+    assert commands.SUFFIXES[".o"] == tuple(n for n in targets.NAMES if targets.named(n).is_bare)
+    for name, target, suffix, right in (
+        ("m.wasm", "native", ".wasm", "wasm32"),
+        ("m.so", "wasm32", ".wasm", "wasm32"),
+        ("m.so", "cortex-m4", ".o", "cortex-m4 or cortex-m7"),
+        ("m.o", "native", ".o", "cortex-m4 or cortex-m7"),
+    ):
+        given = ["build", saved, "-o", tmp_path / name, "--target", target]
+        one_message(run(capsys, *given), suffix, f"--target {right}")
 
 
 def test_isolated(capsys, monkeypatch, tmp_path, model):

@@ -42,7 +42,8 @@ class Architecture:
     names. attributes: of functions, for LLVM; $BITS is the width of a vector. flush: instructions (before,
     after) between which denormal numbers count as zero. dots: by the bits of a vector, LLVM's name of what
     multiplies 16-bit integers and adds the products of neighbours in 32 bits. pair_sums: the same of what
-    adds neighbours alone.
+    adds neighbours alone. byte_pairs: in words of 32 bits, LLVM's names of what makes 16-bit integers of the
+    first and third byte, unsigned and signed, and of what adds the products of two such words to a third.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Architecture:
     flush: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     dots: Mapping[int, str] = field(default_factory=dict)
     pair_sums: Mapping[int, str] = field(default_factory=dict)
+    byte_pairs: tuple[str, str, str] | None = None
 
     @property
     def elf_machine(self) -> int:
@@ -267,6 +269,17 @@ _RISCV = Architecture(
     tunes=("rocket-rv64", "sifive-u74", "sifive-p450", "sifive-p670", "sifive-x280", "spacemit-x60"),
 )
 
+# ---------------------------------------------------------------- microcontrollers
+
+_THUMB_FLAGS = {"dsp": "dsp", "vfp4d16sp": "fpv4-sp-d16", "fp-armv8d16sp": "fpv5-sp-d16"}  # as GCC has them
+_THUMB = Architecture(
+    "thumbv7em",
+    pointer_bytes=4,
+    flags=_THUMB_FLAGS,
+    attributes="",
+    byte_pairs=("arm.uxtb16", "arm.sxtb16", "arm.smlad"),
+)
+
 # ---------------------------------------------------------------- others
 
 _WASM_FEATURES = ("simd128", "bulk-memory", "nontrapping-fptoint", "sign-ext")
@@ -275,7 +288,7 @@ _WASM = Architecture(
 )
 _NVPTX = Architecture("nvptx64")
 
-ARCHITECTURES = {each.name: each for each in (_X86, _ARM, _RISCV, _WASM, _NVPTX)}
+ARCHITECTURES = {each.name: each for each in (_X86, _ARM, _RISCV, _THUMB, _WASM, _NVPTX)}
 
 
 @cache

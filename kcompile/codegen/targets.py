@@ -28,7 +28,8 @@ class Target:
     shared: bytes of memory that the threads of a block have in common, on a GPU; 0 elsewhere. bfloat16_dots:
     products of bfloat16 are summed, two to a lane, in float32 by one instruction (AVX512_BF16). panel_bits:
     the width of panels of weights that code for several processors reads, each by vectors of its own; 0 where
-    panels are as this one likes them.
+    panels are as this one likes them. lacks: what it has no instructions for and others have, of
+    `llvm.lacking.KINDS`.
     """
 
     name: str
@@ -45,10 +46,16 @@ class Target:
     shared: int = 0
     bfloat16_dots: bool = False
     panel_bits: int = 0
+    lacks: tuple[str, ...] = ()
 
     @property
     def is_gpu(self) -> bool:
         return self.shared > 0
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether no operating system loads its code: it is linked with a program."""
+        return "-none-" in self.triple
 
     @property
     def byte_dots(self) -> bool:
@@ -70,6 +77,44 @@ class Target:
 
 
 _LINUX = "x86_64-unknown-linux-gnu"
+# Microcontrollers: no vectors, no caches to speak of, and a floating-point unit for float32 alone, or none.
+_BARE, _KIB = "thumbv7em-unknown-none-eabi", 1024
+_CORTEX = (
+    Target(
+        "cortex-m4",
+        f"{_BARE}hf",
+        "cortex-m4",
+        "+dsp,+vfp4d16sp",
+        32,
+        32,
+        l1=16 * _KIB,
+        l2=64 * _KIB,
+        lacks=("wide", "floor", "float64"),
+    ),
+    Target(
+        "cortex-m7",
+        f"{_BARE}hf",
+        "cortex-m7",
+        "+dsp,+fp-armv8d16sp,-fp64",
+        32,
+        32,
+        l1=16 * _KIB,
+        l2=64 * _KIB,
+        lacks=("wide", "float64"),
+    ),
+    Target(
+        "thumbv7em",
+        _BARE,
+        "generic",
+        "+dsp,+soft-float",
+        32,
+        12,
+        fma=False,
+        l1=16 * _KIB,
+        l2=64 * _KIB,
+        lacks=("wide", "floor", "float32"),
+    ),
+)
 # The vectors of any processor with V have 128 bits or more, of which we use as many.
 _RV64GCV = "+m,+a,+f,+d,+c,+v,+zvl128b,+zihintpause"
 _NAMED = (
@@ -87,6 +132,7 @@ _NAMED = (
         16,
         fma=False,
     ),
+    *_CORTEX,
 )
 NAMES = tuple(target.name for target in _NAMED)
 LEVELS = tuple(name for name in NAMES if name.startswith("x86-64-v"))  # of this architecture, see `host_as`

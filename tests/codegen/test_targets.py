@@ -23,7 +23,8 @@ V2, WASM = targets.named("x86-64-v2"), targets.named("wasm32")
 
 
 def test_names():
-    assert targets.NAMES == ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "riscv64", "wasm32")
+    assert targets.NAMES[:6] == ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "riscv64", "wasm32")
+    assert targets.NAMES[6:] == ("cortex-m4", "cortex-m7", "thumbv7em")
     for name in targets.NAMES:
         assert targets.named(name).name == name
     assert [targets.named(n).pointer_bytes for n in ("aarch64", "riscv64", "wasm32")] == [8, 8, 4]

@@ -31,12 +31,18 @@ EMULATED = {
     "aarch64": ((), "ld-linux-aarch64.so.1", "libc6-arm64-cross"),
     "riscv64": (("-cpu", "rv64,v=true,vlen=128"), "ld-linux-riscv64-lp64d.so.1", "libc6-riscv64-cross"),
 }
+BARE = {
+    # target: (system and processor as Zig has them, board as QEMU has it)
+    "cortex-m4": ("thumb-freestanding-eabihf", "cortex_m4", "mps2-an386"),
+    "cortex-m7": ("thumb-freestanding-eabihf", "cortex_m7", "mps2-an500"),
+    "thumbv7em": ("thumb-freestanding-eabi", "cortex_m4-vfp4d16sp-fp16", "mps2-an386"),
+}
 SHARED = (*X86, *EMULATED)  # targets of shared objects
-TARGETS = (*SHARED, "wasm32")
+TARGETS = (*SHARED, "wasm32", *BARE)
 
 
 def suffix(target: str) -> str:
-    return ".wasm" if target == "wasm32" else ".so"
+    return {"wasm32": ".wasm", **dict.fromkeys(BARE, ".o")}.get(target, ".so")
 
 
 def metadata(path: Path) -> dict:
@@ -52,6 +58,8 @@ def run(
     about = metadata(path)
     if about["triple"].startswith("wasm32"):
         return _in_node(path, n, inputs, about, seed)
+    if about["target"] in BARE:
+        return _on_a_board(path, n, inputs, about, seed)
     if not about["triple"].startswith(platform.machine()):
         return _emulated(about["triple"].split("-")[0], path, n, inputs, threads, seed)
     try:
@@ -116,6 +124,37 @@ def by_driver(command, path, n, inputs, threads, environment=None):
         )
         assert done.returncode == 0, (done.returncode, done.stderr)
         return _arrays(about, n, lambda i, dtype: np.fromfile(results[i], dtype))
+
+
+def _on_a_board(path, n, inputs, about, seed):
+    """Linked with a program that starts by itself, and has files by semihosting."""
+    pytest.importorskip("ziglang")
+    qemu = shutil.which("qemu-system-arm")
+    if qemu is None:
+        pytest.skip("needs qemu-system-arm")
+    triple, processor, board = BARE[about["target"]]
+    draw = "" if not about.get("draws") else f", {0 if seed is None else seed << 32}ull"
+    with tempfile.TemporaryDirectory() as folder:
+        compiler = [sys.executable, "-m", "ziglang", "cc", "-target", triple, f"-mcpu={processor}"]
+        header = path.with_suffix(".h")
+        trains = ["-DTRAIN"] if "_train_selftest(" in header.read_text() else []
+        given = ["-include", header, f"-DMODEL={about['name']}", f"-DDRAW={draw}", *trains]
+        files = [DRIVER.with_name("bare.c"), path, "-T", DRIVER.with_name("bare.ld")]
+        flags = ["-O1", "-Wall", "-Werror", "-rtlib=compiler-rt", "-o", f"{folder}/program"]
+        subprocess.run([*compiler, *flags, *given, *files], check=True)
+        names = [f"x{i}" for i in range(len(inputs))] + [f"y{i}" for i in range(len(about["outputs"]))]
+        for name, array in zip(names, inputs):
+            np.ascontiguousarray(array).tofile(f"{folder}/{name}")
+        words = ",".join(f"arg={word}" for word in ("program", n, *names))
+        done = subprocess.run(
+            [qemu, "-M", board, "-nographic", "-monitor", "none", "-serial", "none", "-kernel", "program"]
+            + ["-semihosting-config", f"enable=on,target=native,{words}"],
+            capture_output=True,
+            timeout=300,
+            cwd=folder,
+        )
+        assert done.returncode == 0, (done.returncode, done.stderr)
+        return _arrays(about, n, lambda i, dtype: np.fromfile(f"{folder}/y{i}", dtype))
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from kcompile import keras
 from kcompile_runtime import ArtifactError, read_contents
 from kcompile_runtime.wasm import read_section
 
-TARGETS = ("x86-64-v2", "aarch64", "riscv64", "wasm32")
+TARGETS = ("x86-64-v2", "aarch64", "riscv64", "wasm32", "cortex-m4")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_contents(paths: dict[str, Path], target: str) -> None:
     found = read_contents(paths[target])
     assert found.metadata["target"] == target
-    assert found.machine == {"x86-64-v2": "x86_64"}.get(target, target)
+    assert found.machine == {"x86-64-v2": "x86_64", "cortex-m4": "arm"}.get(target, target)
     assert found.metadata["inputs"][0]["shape"] == ["n", 20]
     assert found.size == paths[target].stat().st_size
     assert 4 * 20 * 300 <= found.data < found.size and 500 < found.code < found.size - found.data

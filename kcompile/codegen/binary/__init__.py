@@ -13,4 +13,5 @@ functions, or the file of a library with its header.
     data         its read-only data: where weights, constants and samples lie
     levels       which of several levels of a processor's code a call takes
     link, wasm   object files to a shared object or a WebAssembly module
+    bare         object files for programs without an operating system
 """

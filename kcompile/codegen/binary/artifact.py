@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kcompile.codegen import loops
-from kcompile.codegen.binary import c_step, jit, link
+from kcompile.codegen.binary import bare, c_step, jit, link
 from kcompile.codegen.binary.c_interface import (
     ABI,
     DTYPE_CODES,
@@ -39,6 +39,7 @@ from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import TensorType, bind
+from kcompile_runtime.layout import ALIGNMENT, round_up
 from kcompile_runtime.replacing import replace_all, work_folder
 from kcompile_runtime.working import working
 
@@ -100,38 +101,64 @@ def build_artifact(
         _check(each.model, each.entry)
     data = Data()
     places = [Places.of(data, each.model, each.entry) for each in emissions]
-    with working(f"machine code of {destination.name}"):
-        codes, exports = _code(emissions, places)
     metadata = _metadata(model, target, version, [each.target.name for each in emissions[1:]], name)
+    with working(f"machine code of {destination.name}"):
+        if target.is_bare:
+            codes = [_bare_code(emissions[0], places[0], data, metadata)]
+        else:
+            codes, exports = _code(emissions, places)
     with contextlib.ExitStack() as stack:
         work, beside = (stack.enter_context(work_folder(final)) for final in finals)
-        objects = [work / f"code{i}.o" for i in range(len(codes))]
-        for place, code in zip(objects, codes):
-            place.write_bytes(code)
-        with open(work / "data.o", "wb") as file:
-            link.write_data_object(file, target.triple, data.whole, metadata)
         library, head = work / "model.so", beside / "model.h"
         head.write_text(header(model, emissions[0].entry, target, emissions[1:]), encoding="utf-8")
-        link.link([*objects, work / "data.o"], library, exports, target.triple)
+        if target.is_bare:
+            library.write_bytes(codes[0])
+        else:
+            objects = [work / f"code{i}.o" for i in range(len(codes))]
+            for place, code in zip(objects, codes):
+                place.write_bytes(code)
+            with open(work / "data.o", "wb") as file:
+                link.write_data_object(file, target.triple, data.whole, metadata)
+            link.link([*objects, work / "data.o"], library, exports, target.triple)
         _seal(library)
         replace_all(list(zip((library, head), finals)))
     return destination
+
+
+def _bare_code(only: Emission, places: Places, data: Data, metadata: bytes) -> bytes:
+    """The object file for a program without an operating system."""
+    texts, exports = _texts(only, places)
+    return bare.object_file(texts, only.target, exports, data.whole, metadata)
+
+
+def _texts(only: Emission, places: Places) -> tuple[list[str], list[str]]:
+    """The code of a library for one target as LLVM IR, and the names it exports."""
+    common, exports = _common([only], places)
+    own = prefix_of(only.model)
+    return [*_kernels(only, "kc_"), *common, *_functions(only, places, own, "kc_")], exports
+
+
+def _common(emissions: Sequence[Emission], places: Places) -> tuple[list[str], list[str]]:
+    """What a library has once, for whatever targets, as LLVM IR for the least; and the names it exports."""
+    least = emissions[0]
+    interface, exports = interface_ir(least.model, places.model, least.target)
+    common = [pool_ir(least.target), interface]
+    if places.step is not None:
+        size = max(c_step.state_size(each.model, each.model.program.prepared) for each in emissions)
+        text, names = c_step.state_ir(least.model, places.step, size, least.target)
+        common.append(text)
+        exports += names
+    return common, exports
 
 
 def _code(emissions: Sequence[Emission], places: Sequence[Places]) -> tuple[list[bytes], list[str]]:
     """The object code, and the names it exports: one object, or that of each level and what is theirs in
     common, which takes the least level."""
     (least, *better), own = emissions, prefix_of(emissions[0].model)
-    interface, exports = interface_ir(least.model, places[0].model, least.target)
-    common = [pool_ir(least.target), interface]
-    if places[0].step is not None:
-        size = max(c_step.state_size(each.model, each.model.program.prepared) for each in emissions)
-        text, names = c_step.state_ir(least.model, places[0].step, size, least.target)
-        common.append(text)
-        exports += names
     if not better:
-        texts = [*_kernels(least, "kc_"), *common, *_functions(least, places[0], own, "kc_")]
+        texts, exports = _texts(least, places[0])
         return [jit.optimise_and_compile(texts, least.target)], exports
+    common, exports = _common(emissions, places[0])
     prefixes, codes = [f"{own}_of{i}" for i in range(len(emissions))], []
     for i, (each, place) in enumerate(zip(emissions, places)):
         native = f"kc_of{i}_"
@@ -320,6 +347,7 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
     sizes = [f"{arena.fixed} + n * {arena.per_sample} bytes" for _, arena in arenas]
     if len(set(sizes)) > 1:
         sizes = [",\n   ".join(f"{size} ({level})" for size, (level, _) in zip(sizes, arenas))]
+    entries = [entry, *(each.entry for each in better)]
     name = identifier(model.name)
     upper = name.upper()
     tensors = []
@@ -337,7 +365,8 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
     batch = "any number of samples" if model.batch is None else f"{model.batch} samples only"
     web = link.is_wasm(target.triple)
     words = {
-        "USAGE": _JAVASCRIPT if web else _C,
+        "USAGE": _JAVASCRIPT if web else _BARE if target.is_bare else _C,
+        "FLOATS": _HELPERS if "float32" in target.lacks else "It needs nothing of other files",
         "NAME": name,
         "UPPER": upper,
         "TENSORS": "\n".join(tensors),
@@ -346,6 +375,10 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
         "ABI": str(ABI),
         "RANK": str(MAX_RANK),
         "ARENA": sizes[0],
+        "TARGET": target.name,
+        "ONE": str(model.batch or 1),
+        "ONE_TEXT": "one sample" if (model.batch or 1) == 1 else f"{model.batch} samples",
+        "WORKSPACE": str(max(_workspace(entry, model.batch or 1) for entry in entries)),
         "STATES": "",
         "STEP": "",
         "DRAW": "",
@@ -364,6 +397,11 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
     return text
 
 
+def _workspace(entry: Entry, n: int) -> int:
+    """What `workspace_size` gives for n samples on one thread."""
+    return round_up(entry.arena.at(n)) + module.entry_scratch(entry) + ALIGNMENT
+
+
 def _elements(kind: TensorType) -> tuple[int, int]:
     """The number of elements as (fixed, per sample)."""
     count = kind.numel
@@ -378,6 +416,21 @@ _C = """\
    int status = kc_@NAME@_run(n, inputs, outputs, workspace, size, NULL@DRAW@);
 
    Link with -pthread: the file names no library, and uses the threads of the program's."""
+
+_BARE = """\
+   static _Alignas(64) unsigned char workspace[KC_@UPPER@_WORKSPACE];
+   const void *inputs[] = {...};
+   void *outputs[] = {...};
+   int status = kc_@NAME@_run(@ONE@, inputs, outputs, workspace, sizeof workspace, NULL@DRAW@);
+
+   The file is an object for @TARGET@, to be linked with a program, by any linker, and for either way of
+   passing floating-point numbers. @FLOATS@.
+   It takes no memory but the workspace and the stack; weights are read-only data, in the section
+   .rodata.kcompile. There are no threads: ..._pool_start refuses more than one."""
+_HELPERS = (
+    "Floating-point numbers are computed by the functions\n"
+    "   that each compiler for the processor brings (__aeabi_fadd, ...); it needs nothing else of other files"
+)
 
 # For one input and one output; pointers are 32 bits wide, int64_t is a BigInt.
 _JAVASCRIPT = """\
@@ -458,6 +511,9 @@ typedef struct kc_tensor {
 #endif
 
 @TENSORS@
+/* Bytes of workspace for @ONE_TEXT@, on one thread: as ..._workspace_size(@ONE@, 1). */
+#define KC_@UPPER@_WORKSPACE @WORKSPACE@
+
 /* The version of this interface; must equal KC_ARTIFACT_TYPES. */
 int kc_@NAME@_abi(void);
 

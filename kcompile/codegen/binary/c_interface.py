@@ -9,7 +9,6 @@ but the stack; addresses of weights are computed relative to the code, so loadin
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from kcompile.codegen.binary.exported import Model, Tensor
 from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.llvm.template import filled
-from kcompile.codegen.llvm.values import memory_type
+from kcompile.codegen.llvm.values import literal, memory_type
 from kcompile.codegen.program import Entry
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import BYTES, Batch, TensorType, bind
@@ -179,11 +178,11 @@ def interface_ir(model: Model, offsets: DataOffsets, target: Target) -> tuple[st
         INPUTS=max(len(model.inputs), 1),
         OUTPUTS=max(len(model.outputs), 1),
         **draw_words(model, word),
-        **_selftest(model, offsets, word),
+        **_selftest(model, offsets, target),
     )
     parts = [
         text,
-        *(compare_ir(dtype) for dtype in dtypes),
+        *(compare_ir(dtype, target) for dtype in dtypes),
         *describe(prefix, "input", model.inputs),
         *describe(prefix, "output", model.outputs),
     ]
@@ -247,9 +246,14 @@ def draw_words(model: Model, word: int) -> dict[str, str]:
     }
 
 
-def _selftest(model: Model, offsets: DataOffsets, word: int) -> dict[str, object]:
+def real_of(target: Target) -> str:
+    """LLVM's name of the type that outputs are compared in."""
+    return "float" if target.is_bare else "double"
+
+
+def _selftest(model: Model, offsets: DataOffsets, target: Target) -> dict[str, object]:
     """The words of the template for the self-test, which depend on the sample."""
-    n = model.sample.n
+    n, word, real = model.sample.n, target.pointer_bytes, real_of(target)
     starts, end = [], 0
     for tensor in model.outputs:
         starts.append(end)
@@ -258,9 +262,9 @@ def _selftest(model: Model, offsets: DataOffsets, word: int) -> dict[str, object
     for i, tensor in enumerate(model.outputs):
         compares.append(f"""  %want.{i} = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {offsets.outputs[i]}
   %got.{i} = getelementptr i8, ptr %start, i64 {starts[i]}
-  %error.{i} = call double @kc_compare_{tensor.type.dtype}(ptr %got.{i}, ptr %want.{i},
+  %error.{i} = call {real} @kc_compare_{tensor.type.dtype}(ptr %got.{i}, ptr %want.{i},
                                                      i64 {elements(tensor.type, n)})
-  %most.{i} = call double @llvm.maximum.f64(double {last}, double %error.{i})""")
+  %most.{i} = call {real} @llvm.maximum.{SUFFIX[real]}({real} {last}, {real} %error.{i})""")
         last = f"%most.{i}"
     return {
         "SAMPLES": n,
@@ -270,21 +274,42 @@ def _selftest(model: Model, offsets: DataOffsets, word: int) -> dict[str, object
         "OUTPUT_TABLE": pointers("outputs", [("%start", at) for at in starts], word),
         "COMPARES": "\n".join(compares),
         "WORST": last,
-        "TOLERANCE": double(model.sample.tolerance),
+        "REAL": real,
+        "TELL": told(last, target),
+        "TOLERANCE": tolerance(model.sample.tolerance, target),
     }
 
 
-def compare_ir(dtype: str) -> str:
+SUFFIX = {"double": "f64", "float": "f32"}
+
+
+def told(error: str, target: Target) -> str:
+    """Code that stores an error of a self-test, a number of the type that outputs are compared in."""
+    wide, lines = error, []
+    if real_of(target) == "float":
+        wide, lines = "%wide", [f"  %wide = fpext float {error} to double"]
+    return "\n".join([*lines, f"  store double {wide}, ptr %max, align 8"])
+
+
+def tolerance(value: float, target: Target) -> str:
+    """A number that errors are compared with."""
+    return literal(value, "float32" if real_of(target) == "float" else "float64")
+
+
+def compare_ir(dtype: str, target: Target) -> str:
     """The function that compares two arrays of a dtype."""
+    real = real_of(target)
     kind = memory_type(dtype, 1)
-    if dtype == "float64":
-        convert = "fadd double {}, 0.0"
+    if kind == real:
+        convert = f"fadd {real} {{}}, 0.0"
     else:
         op = {"f": "fpext", "i": "sitofp"}.get(ELEMENTS[dtype].kind, "uitofp")
-        convert = f"{op} {kind} {{}} to double"
+        convert = f"{op} {kind} {{}} to {real}"
     return filled(
         _FOLDER / "compare.ll",
         DTYPE=dtype,
+        REAL=real,
+        BITS=SUFFIX[real],
         KIND=kind,
         SIZE=BYTES[dtype],
         CONVERT_GOT=convert.format("%g.raw"),
@@ -316,11 +341,6 @@ def elements(kind: TensorType, n: int) -> int:
     for d in bind(kind.shape, n):
         count *= d
     return count
-
-
-def double(value: float) -> str:
-    """A double as LLVM reads it exactly: its bits."""
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
 def comment(text: str) -> str:

@@ -104,8 +104,6 @@ $STATE_ENDS
 ; The self-test: a state, the results of a step, and the step's workspace lie in the workspace, in this order.
 declare i64 @$PREFIX_train_workspace_size(i64, i32)
 declare i32 @$PREFIX_train(i64, ptr, ptr, ptr, ptr, i64, ptr)
-declare double @llvm.fabs.f64(double)
-declare double @llvm.maximum.f64(double, double)
 define i64 @$PREFIX_train_selftest_size() {
   %run = call i64 @$PREFIX_train_workspace_size(i64 $SAMPLES, i32 1)
   %size = add i64 %run, $SELFTEST_ROUNDED
@@ -139,7 +137,7 @@ $INPUT_TABLE
   br label %step
 step:
   %k = phi i64 [ 0, %go ], [ %next, %compare ]
-  %worst = phi double [ 0.0, %go ], [ %most, %compare ]
+  %worst = phi $REAL [ 0.0, %go ], [ %most, %compare ]
   %status = call i32 @$PREFIX_train(i64 $SAMPLES, ptr %inputs, ptr %outputs, ptr %state, ptr %rest, i64 %left, ptr null)
   %ran = icmp eq i32 %status, $OK
   br i1 %ran, label %compare, label %failed
@@ -149,8 +147,8 @@ compare:
   %from = mul i64 %k, $RESULT_STEP
   %place = add i64 %from, $EXPECTED
   %want = getelementptr i8, ptr @$DATA, i64 %place
-  %error = call double @kc_compare_$DTYPE(ptr %got, ptr %want, i64 1)
-  %most = call double @llvm.maximum.f64(double %worst, double %error)
+  %error = call $REAL @kc_compare_$DTYPE(ptr %got, ptr %want, i64 1)
+  %most = call $REAL @llvm.maximum.$BITS($REAL %worst, $REAL %error)
   %next = add i64 %k, 1
   %more = icmp ult i64 %next, $STEPS
   br i1 %more, label %step, label %judge
@@ -158,10 +156,10 @@ judge:
   %silent = icmp eq ptr %max, null
   br i1 %silent, label %end, label %tell
 tell:
-  store double %most, ptr %max, align 8
+$TELL
   br label %end
 end:
-  %good = fcmp ole double %most, $TOLERANCE
+  %good = fcmp ole $REAL %most, $TOLERANCE
   %result = select i1 %good, i32 $OK, i32 $SELFTEST
   ret i32 %result
 }

@@ -23,6 +23,7 @@ from kcompile.codegen.binary.c_interface import (
     NULL,
     OK,
     SELFTEST,
+    SUFFIX,
     WORKSPACE,
     Call,
     Place,
@@ -30,11 +31,13 @@ from kcompile.codegen.binary.c_interface import (
     comment,
     compare_ir,
     describe,
-    double,
     draw_words,
     null_checks,
     pointers,
     prefix_of,
+    real_of,
+    told,
+    tolerance,
 )
 from kcompile.codegen.binary.exported import Model, StateTensor, Step, Tensor
 from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
@@ -383,14 +386,17 @@ def state_ir(model: Model, data: StepData, size: int, target: Target) -> tuple[s
         EXPECTED=data.expected,
         DTYPE=results.type.dtype,
         WORD=target.pointer_bytes,
-        TOLERANCE=double(step.sample.tolerance),
+        TOLERANCE=tolerance(step.sample.tolerance, target),
+        TELL=told("%most", target),
+        REAL=real_of(target),
+        BITS=SUFFIX[real_of(target)],
     )
     tables = [
         *describe(prefix, "state", [Tensor(t.name, t.type) for t in step.state]),
         *describe(prefix, "train_input", step.inputs),
         *describe(prefix, "train_output", step.outputs),
     ]
-    parts = [text, compare_ir(results.type.dtype), *tables]
+    parts = [text, compare_ir(results.type.dtype, target), *tables]
     return "\n".join(parts), [f"{prefix}_{name}" for name in NAMES]
 
 

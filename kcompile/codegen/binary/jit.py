@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Union
 
+from kcompile.codegen.llvm.lacking import without
 from kcompile.codegen.targets import Target
 from kcompile_runtime.working import followed
 
@@ -70,11 +71,12 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def optimise_and_compile(ir: Text, target: Target) -> bytes:
-    """Object code of the modules in `ir`, linked into one. Raises RuntimeError, with LLVM's
-    message, for text that LLVM does not accept."""
+def optimise_and_compile(ir: Text, target: Target, kept: Sequence[str] | None = None) -> bytes:
+    """Object code of the modules in `ir`, linked into one. kept: the only names that others see, and what
+    these do not need is left out; None for all. Raises RuntimeError, with LLVM's message, for text that
+    LLVM does not accept."""
     with _lock:
-        module, machine = _optimised(ir, target)
+        module, machine = _optimised(ir, target, kept)
         return bytes(machine.emit_object(module))
 
 
@@ -126,20 +128,36 @@ def optimised(ir: Text, target: Target) -> str:
         return str(_optimised(ir, target)[0])
 
 
-def _texts(ir: Text) -> list[str]:
-    return [ir] if isinstance(ir, str) else list(ir)
+def _texts(ir: Text, target: Target) -> list[str]:
+    texts = [ir] if isinstance(ir, str) else list(ir)
+    return [without(text, target.lacks) for text in texts] if target.lacks else texts
 
 
-def _optimised(ir: Text, target: Target) -> tuple[Any, Any]:
+def _optimised(ir: Text, target: Target, kept: Sequence[str] | None = None) -> tuple[Any, Any]:
     import llvmlite.binding as llvm
 
     machine = _machine(target)
-    texts = _texts(ir)
+    texts = _texts(ir, target)
     module = llvm.parse_assembly(texts[0])
     for text in texts[1:]:
         module.link_in(llvm.parse_assembly(text))
+    if kept is not None:
+        _hide_others(llvm, module, machine, kept)
     _prepare(llvm, module, machine, target)
     return module, machine
+
+
+def _hide_others(llvm: Any, module: Any, machine: Any, kept: Sequence[str]) -> None:
+    """Leave these names visible, and out what they do not need. Nothing here throws."""
+    for value in (*module.functions, *module.global_variables):
+        if not (value.is_declaration or value.name in kept or value.name.startswith("llvm.")):
+            value.visibility, value.linkage = "default", "internal"
+    for function in module.functions:
+        if not function.is_declaration:
+            function.add_function_attribute("nounwind")
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
 
 
 def _prepare(llvm: Any, module: Any, machine: Any, target: Target) -> None:
@@ -185,7 +203,11 @@ def _new_machine(target: Target) -> Any:
     import llvmlite.binding as llvm
 
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+        cpu=target.cpu,
+        features=target.features,
+        opt=2,
+        reloc="static" if target.is_bare else "pic",
+        codemodel="small",
     )
 
 

@@ -59,10 +59,10 @@ class LinkError(KcompileError, RuntimeError):
 
 
 def check(triple: str) -> None:
-    """Raises ValueError for a triple that cannot be linked for: neither wasm32 nor a known Linux (Android
-    included)."""
+    """Raises ValueError for a triple that no file is made for: neither wasm32 nor a known Linux (Android
+    included) nor a known processor without an operating system."""
     known = [each.name for each in architectures.ARCHITECTURES.values() if each.linux]
-    if not is_wasm(triple) and architectures.linux(triple) is None:
+    if not is_wasm(triple) and not is_bare(triple) and architectures.linux(triple) is None:
         raise ValueError(
             f"shared objects are made for Linux on one of: {', '.join(known)}. Received: target {triple!r}"
         )
@@ -71,6 +71,11 @@ def check(triple: str) -> None:
 def is_wasm(triple: str) -> bool:
     """Whether a triple is linked to a WebAssembly module."""
     return architectures.of(triple).name == "wasm32"
+
+
+def is_bare(triple: str) -> bool:
+    """Whether a triple is of programs without an operating system, which objects are linked with."""
+    return "-none-" in triple and architectures.of(triple).name in architectures.ARCHITECTURES
 
 
 def _linux(triple: str) -> Linux:
@@ -82,7 +87,7 @@ def _linux(triple: str) -> Linux:
 
 def data_alignment(triple: str) -> int:
     """The alignment of `kc_data`: a page where the system maps files."""
-    return ALIGNMENT if is_wasm(triple) else PAGE
+    return ALIGNMENT if is_wasm(triple) or is_bare(triple) else PAGE
 
 
 def link(objects: Sequence[Path], output: Path, exports: Sequence[str], triple: str) -> None:

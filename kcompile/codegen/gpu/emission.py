@@ -72,7 +72,7 @@ def ptx(ir: str, target: Target) -> str:
 
 def _module(parts: list[str], target: Target) -> str:
     text = "\n".join(parts)
-    fmod = fmod_ir() if "@kc_fmod(" in text else ""
+    fmod = fmod_ir(target) if "@kc_fmod(" in text else ""
     return (
         f'target triple = "{target.triple}"\n'
         "@kc_zero = internal constant [8 x i8] zeroinitializer, align 8\n"

@@ -8,5 +8,6 @@ Enters: kernels (`loops.Function`) and the launches of an entry. Leaves: the tex
     entry_blocks  the same for some samples after others, or each thread's own samples
     pool          the thread pool (pool.ll; without threads: pool_serial.ll)
     batches       many batches in one native call (batches.ll)
+    lacking       what some processors have no instructions for (lacking.ll)
     template      .ll files whose $WORDS are filled in
 """

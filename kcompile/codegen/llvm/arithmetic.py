@@ -29,6 +29,7 @@ from kcompile.codegen.llvm.values import (
     typed,
 )
 from kcompile.codegen.loops import COMPARISONS, FLOATS
+from kcompile.codegen.targets import Target
 from kcompile_runtime.layout import ELEMENTS
 
 _BINARY = {
@@ -48,9 +49,10 @@ def signed(dtype: str) -> bool:
     return ELEMENTS[dtype].kind == "i"
 
 
-def fmod_ir() -> str:
+def fmod_ir(target: Target) -> str:
     """The definition of `kc_fmod`."""
-    return filled(Path(__file__).with_name("fmod.ll"))
+    kind, suffix = ("float", "f32") if target.is_bare else ("double", "f64")
+    return filled(Path(__file__).with_name("fmod.ll"), KIND=kind, SUFFIX=suffix)
 
 
 def _const(b: Block, e: loops.Const) -> Value:
@@ -106,7 +108,9 @@ def _float_binary(b: Block, op: str, x: str, y: str, dtype: str, lanes: int) -> 
 
 
 def _fmod(b: Block, x: str, y: str, dtype: str) -> str:
-    """The remainder of float32 is computed in float64: it is exact there, and a float32."""
+    """The remainder of float32 is computed in float64, if there is any: it is exact, and a float32."""
+    if b.target.is_bare:
+        return b.op(f"call float @kc_fmod(float {x}, float {y})")
     wide = [v if dtype == "float64" else b.op(f"fpext float {v} to double") for v in (x, y)]
     text = b.op(f"call double @kc_fmod(double {wide[0]}, double {wide[1]})")
     return text if dtype == "float64" else b.op(f"fptrunc double {text} to float")
@@ -309,6 +313,13 @@ def _dot_bytes(b: Block, e: loops.DotBytes) -> Value:
         text = f"call {kind} @llvm.x86.avx512.vpdpbusd.{bits}({kind} {z}, {narrow} {x}, {narrow} {y})"
         return typed(b.op(text), "int32", e.lanes)
     architecture = b.target.architecture
+    if architecture.byte_pairs is not None and e.lanes == 1:
+        unsigned, sign, multiply = (f"call i32 @llvm.{name}" for name in architecture.byte_pairs)
+        for shift in (0, 8):  # the first and third bytes, then the others
+            left, right = (b.op(f"lshr i32 {v}, {shift}") if shift else v for v in (x, y))
+            left, right = b.op(f"{unsigned}(i32 {left})"), b.op(f"{sign}(i32 {right})")
+            z = b.op(f"{multiply}(i32 {left}, i32 {right}, i32 {z})")
+        return typed(z, "int32", 1)
     pairs = architecture.dots.get(bits) if whole else None
     sums = architecture.pair_sums.get(bits) if whole else None
     if pairs is None and sums is None:

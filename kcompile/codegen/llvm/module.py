@@ -150,7 +150,7 @@ def _tail(target: Target, text: str) -> str:
     if target.tune:
         width += f'"tune-cpu"="{target.tune}" '
     return (
-        (fmod_ir() if "@kc_fmod(" in text else "")
+        (fmod_ir(target) if "@kc_fmod(" in text else "")
         + f'attributes #0 = {{ nounwind {width}"target-cpu"="{target.cpu}" '
         f'"target-features"="{target.features}" "no-builtins" }}\n'
         "!0 = distinct !{!0, !1, !2}\n"
