@@ -2,21 +2,30 @@
 
 Enters: an `HDF5Matrix`, a data set of h5py, a `numpy.memmap`, a sparse matrix of scipy, texts; lists and
 dicts of these and of arrays. Leaves: `StoredRows`, over which a model is trained, evaluated and predicts as
-over rows of arrays. No more than a batch of them is in memory.
+over rows of arrays. No more than a few batches of them are in memory: the one that is computed, and those
+that a thread reads from files meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kcompile.keras.feeding import Rows
+from kcompile.keras.step_choice import needs_steps
+from kcompile.keras.step_data import packed, weighted
 from kcompile.keras.utils.io_utils import HDF5Matrix
 from kcompile_runtime.arrays import Array, as_array
 from kcompile_runtime.errors import InputError, InputTypeError, describe
 from kcompile_runtime.loop import joined
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+READ_AHEAD = 2  # batches
 
 
 def is_sparse(value: Any) -> bool:
@@ -35,6 +44,11 @@ def _is_dataset(value: Any) -> bool:
     """Whether it is a data set of h5py, which is not loaded to find out."""
     kind = type(value)
     return kind.__module__.partition(".")[0] == "h5py" and kind.__name__ == "Dataset"
+
+
+def holds_files(*values: Any) -> bool:
+    """Whether any of the arrays of some data lie in files."""
+    return any(is_stored(leaf) and not is_sparse(leaf) for value in values for leaf in leaves(value))
 
 
 def leaves(value: Any) -> list[Any]:
@@ -90,10 +104,51 @@ def rows_of(leaf: Any, rows: Any) -> Array:
     return np.asarray(leaf[ascending])[places.reshape(-1)]
 
 
+class Ahead:
+    """The rows of a pass, batch by batch, which a thread reads in their order up to `most` batches ahead."""
+
+    def __init__(self, read: Callable[[Any], Any], most: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._read, self._most = read, most
+        self._thread = ThreadPoolExecutor(1, "rows")
+        self._waiting: deque[tuple[int, Future[Any]]] = deque()  # with the first row of each
+        self._order: Array | None = None
+        self._next = 0
+
+    def rows(self, order: Array | None, first: int, size: int, stop: int) -> Any:
+        """The rows of the batch that begins with `first`, of a pass in an order up to `stop`."""
+        if not self._waiting or self._order is not order or self._waiting[0][0] != first:  # another pass
+            self._forget()
+            self._order, self._next = order, first
+        while len(self._waiting) <= self._most and self._next < stop:
+            rows = rows_from(order, self._next, min(self._next + size, stop))
+            self._waiting.append((self._next, self._thread.submit(self._read, rows)))
+            self._next += size
+        return self._waiting.popleft()[1].result()
+
+    def _forget(self) -> None:
+        for _, future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """End the thread; what it is reading is waited for."""
+        self._forget()
+        self._thread.shutdown(wait=True)
+
+
+def rows_from(order: Array | None, first: int, end: int) -> Any:
+    """The rows of a batch: a slice, or their numbers."""
+    return slice(first, end) if order is None else order[first:end]
+
+
 class StoredRows(Rows):
     """Rows of stored data: x, y and sample_weight as a user gave them, from `start` to `stop`.
 
-    Raises InputError for data of different lengths, and for no samples.
+    ahead: how many batches a thread reads ahead of the one that is computed, where there are files to read;
+    0 for none. Raises InputError for data of different lengths, and for no samples. `close` must be called
+    at the end.
     """
 
     def __init__(
@@ -103,7 +158,10 @@ class StoredRows(Rows):
         class_weight: Any = None,
         start: int = 0,
         stop: int | None = None,
+        ahead: int = 0,
     ) -> None:
+        self._most = ahead if holds_files(*data) else 0
+        self._ahead: Ahead | None = None
         self._data = [_mapped(value, _readable) for value in data]
         counts = {len_of(leaf) for value in self._data for leaf in leaves(value) if leaf is not None}
         if len(counts) != 1:
@@ -126,30 +184,52 @@ class StoredRows(Rows):
         """The arrays of the first batch, which is looked at before anything begins."""
         return self._batch(entry, slice(0, min(size, self.count)))[0]
 
-    def _batch(self, entry: str, rows: Any) -> tuple[list[Array], int]:
+    def _read(self, rows: Any) -> tuple[Any, Any, Any]:
+        """x, y and weights of some rows, as arrays."""
         if isinstance(rows, slice):
             rows = slice(rows.start + self._start, rows.stop + self._start)
         else:
             rows = rows + self._start
         x, y, weight = (_mapped(value, lambda leaf: rows_of(leaf, rows)) for value in self._data)
-        adapter = self._trainer.adapter
+        return x, y, weight
+
+    def _batch(self, entry: str, rows: Any) -> tuple[list[Array], int]:
+        return self._conforming(entry, *self._read(rows))
+
+    def _conforming(self, entry: str, x: Any, y: Any, weight: Any) -> tuple[list[Array], int]:
+        trainer, classes = self._trainer, self._class_weight if entry == "train" else None
+        if trainer.owns_for(entry, x):
+            seen: tuple[list[Array], int] = trainer.model.see(entry, weighted(packed(x, y, weight), classes))
+            return seen
         if entry == "predict":
-            found: tuple[list[Array], int] = adapter.inputs(x)
-        else:
-            found = adapter.batch(x, y, weight, self._class_weight if entry == "train" else None)
-        return found
+            found: tuple[list[Array], int] = trainer.adapter.inputs(x)
+            return found
+        found = trainer.adapter.batch(x, y, weight, classes)
+        return needs_steps(trainer, entry, (x, y, weight), classes, found)
 
     def _runner(self, entry: str) -> Any:
+        steps = self._options["steps"]
+
         def run(arrays: Any, order: Array | None, size: int, start: int, stop: int) -> list[Array]:
             results = []
+            last = self.count if steps is None else min(steps * size, self.count)
             for first in range(start, stop, size):
-                end = min(first + size, stop)
-                rows = slice(first, end) if order is None else order[first:end]
-                batch, n = self._batch(entry, rows)
+                if self._most:
+                    self._ahead = self._ahead or Ahead(self._read, self._most)
+                    read = self._ahead.rows(order, first, size, last)
+                else:
+                    read = self._read(rows_from(order, first, min(first + size, stop)))
+                batch, n = self._conforming(entry, *read)
                 results.append(self._trainer.engines.needed().run(entry, n, batch))
             return joined(results)
 
         return run
+
+    def close(self) -> None:
+        """End the thread that reads."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
 
 def len_of(leaf: Any) -> int:

@@ -448,9 +448,10 @@ class Trainer(OfData):
             with closing(batches):
                 lengths = self._lengths("test", batches.first("test"))
                 return self._evaluated(batches, lengths, callbacks, verbose)
-        if self._by_rows(data.x, data.y, data.sample_weight) and not self.owns("test"):
+        if self._by_rows("test", data.x, data.y, data.sample_weight):
             rows, lengths = self._stored(data, "test", "steps")
-            return self._evaluated(rows, lengths, callbacks, verbose)
+            with closing(rows):
+                return self._evaluated(rows, lengths, callbacks, verbose)
         arrays, n = self._arrays("test", data)
         feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
         return self._evaluated(feed, self._lengths("test", arrays), callbacks, verbose)
@@ -476,8 +477,9 @@ class Trainer(OfData):
             with closing(batches):
                 batches.first("predict")
                 return self._predicted(batches, callbacks, verbose)
-        if self._by_rows(data.x) and len_of(leaves(data.x)[0]) and not self.owns("predict"):
-            return self._predicted(self._stored(data, "predict", "steps")[0], callbacks, verbose)
+        if self._by_rows("predict", data.x) and len_of(leaves(data.x)[0]):
+            with closing(self._stored(data, "predict", "steps")[0]) as rows:
+                return self._predicted(rows, callbacks, verbose)
         if self.owns_for("predict", data.x):
             arrays, n = self.model.see("predict", packed(whole(data.x)), data.batch_size or 32)
         else:

@@ -20,7 +20,7 @@ from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.operands import map_leaves
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import packed, weighted
-from kcompile.keras.stored import StoredRows, holds_stored, whole
+from kcompile.keras.stored import READ_AHEAD, StoredRows, holds_stored, whole
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, gives_batches
 from kcompile_runtime.errors import InputError, describe
@@ -110,10 +110,12 @@ class OfData:
         x, steps = given.batches(*rows, data.batch_size, data.steps, name, shuffle)
         return replace(data, x=x, y=None, sample_weight=None, batch_size=None, steps=steps, queue=HERE)
 
-    def _by_rows(self, x: Any, *rest: Any) -> bool:
+    def _by_rows(self, entry: str, x: Any, *rest: Any) -> bool:
         """Whether data become arrays batch by batch: they are stored, or texts whose batches are as long as
         their longest text."""
         model = self.model
+        if self.owns(entry):
+            return holds_stored(x, *rest)
         if not model.built and any(layer.takes_texts for layer in model.owned_layers[:1]):
             model.build_for_data(x)
         return holds_stored(x, *rest) or (model.prelude is not None and model.varies)
@@ -139,8 +141,9 @@ class OfData:
         self, data: Data, entry: str, name: str, start: int = 0, stop: int | None = None
     ) -> tuple[StoredRows, Lengths]:
         """Rows of stored data, from start to stop, and the lengths. name: of the argument `steps`."""
-        rows = StoredRows(self, (data.x, data.y, data.sample_weight), data.class_weight, start, stop)
-        lengths = lengths_of(self.model, rows.first(entry, data.batch_size or 32))
+        ahead = min(READ_AHEAD, data.queue.size) if data.queue.workers else 0
+        rows = StoredRows(self, (data.x, data.y, data.sample_weight), data.class_weight, start, stop, ahead)
+        lengths = self._lengths(entry, rows.first(entry, data.batch_size or 32))
         size = self.adapter.size(data.batch_size, rows.count)
         return rows.of_size(size, loops.check_steps(name, data.steps, -(-rows.count // size))), lengths
 
@@ -172,8 +175,8 @@ class OfData:
             )
             opened.callback(batches.close)
             return batches, None, self._lengths("train", batches.first("train"))
-        if self._by_rows(data.x, data.y, data.sample_weight) and not self.owns("train"):
-            return self._stored_feed(data, validation)
+        if self._by_rows("train", data.x, data.y, data.sample_weight):
+            return self._stored_feed(data, validation, opened)
         arrays, n = self._arrays("train", data)
         lengths, rest = self._lengths("train", arrays), None
         if share and validation.data is None:
@@ -185,7 +188,7 @@ class OfData:
         return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
 
     def _stored_feed(
-        self, data: Data, validation: Validation
+        self, data: Data, validation: Validation, opened: ExitStack
     ) -> tuple[StoredRows, StoredRows | None, Lengths]:
         """The same as `_training_feed`, of stored data."""
         at, rest = None, None
@@ -195,7 +198,9 @@ class OfData:
             size, steps = validation.batch_size, validation.steps
             held = replace(data, class_weight=None, batch_size=size, steps=steps)
             rest, _ = self._stored(held, "test", "validation_steps", at)
+            opened.callback(rest.close)
         found, lengths = self._stored(data, "train", "steps_per_epoch", stop=at)
+        opened.callback(found.close)
         return found, rest, lengths
 
     def _held(
@@ -234,11 +239,13 @@ class OfData:
                         type(data).__name__,
                     )
                 )
-            if self._by_rows(*data) and not self.owns("test"):
+            if self._by_rows("test", *data):
                 x, y, *weight = data
                 size = validation.batch_size
-                given = Data(x, y, weight[0] if weight else None, batch_size=size, steps=steps)
-                return self._stored(given, "test", "validation_steps")[0]
+                given = Data(x, y, weight[0] if weight else None, None, size, steps, queue)
+                held_rows, _ = self._stored(given, "test", "validation_steps")
+                opened.callback(held_rows.close)
+                return held_rows
             x, y, *weight = data
             given = Data(x, y, weight[0] if weight else None, batch_size=validation.batch_size)
             rest = self._arrays("test", given)[0]

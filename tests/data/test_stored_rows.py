@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import h5py
 import numpy as np
 import pytest
 
+from kcompile import keras3
 from kcompile.interpreted import InterpreterEngine
+from kcompile.keras.callbacks import Callback
 from kcompile.keras.layers import Dense, Input
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.utils import HDF5Matrix
@@ -101,6 +105,59 @@ def test_no_more_than_a_batch_is_read(path):
     model.evaluate(x, y, batch_size=4, verbose=0)
     model.predict(x, batch_size=4)
     assert x.most == y.most == 4
+
+
+def test_a_thread_reads_ahead_in_order_and_ends_whatever_happens(path):
+    read = []
+
+    class Told(HDF5Matrix):
+        def __getitem__(self, key):
+            read.append((threading.current_thread() is threading.main_thread(), key))
+            if read[-1] == (False, slice(20, 24)):
+                raise OSError("the disk is gone")
+            return super().__getitem__(key)
+
+    x, threads = Told(path, "x"), threading.active_count()
+    with pytest.raises(OSError, match="the disk is gone"):
+        made().fit(x, Y, batch_size=4, verbose=0, shuffle=False)
+    order = [key for main, key in read if not main]
+    assert order[:6] == [slice(k, k + 4) for k in range(0, 24, 4)] and len(order) <= 8
+    assert threading.active_count() == threads
+    read.clear()
+    with pytest.raises(OSError, match="the disk is gone"):
+        made().predict(x, batch_size=4)
+    assert threading.active_count() == threads
+    read.clear()
+
+    class Stops(Callback):
+        def on_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    made().fit(x, Y, batch_size=4, epochs=2, verbose=0, shuffle=False, callbacks=[Stops()])
+    assert len([key for main, key in read if not main]) <= 4 and threading.active_count() == threads
+    read.clear()
+    made().evaluate(HDF5Matrix(path, "x"), Told(path, "y"), batch_size=10, verbose=0, workers=0)
+    assert read and all(main for main, _ in read)
+
+
+@pytest.mark.parametrize("step", ["train_step", "test_step"])
+def test_models_with_steps_of_their_own_read_batches_too(path, step):
+    def results(x, y, w):
+        np.random.seed(3)
+        kind = type(
+            "Own", (keras3.Model,), {step: lambda self, data: getattr(keras3.Model, step)(self, data)}
+        )
+        inputs = keras3.Input((4,))
+        model = kind(inputs, keras3.layers.Dense(2)(inputs))
+        model.use_engine(InterpreterEngine(model))
+        model.compile("sgd", "mse")
+        options = {"batch_size": 8, "verbose": 0, "validation_split": 0.2, "shuffle": "batch"}
+        history = model.fit(x, y, sample_weight=w, **options).history
+        return history, model.evaluate(x, y, batch_size=8, verbose=0)
+
+    stored = Watched(path, "x"), Watched(path, "y"), Watched(path, "w")
+    assert results(*stored) == results(X, Y, W)
+    assert max(part.most for part in stored) == 8
 
 
 def test_validation_data_and_steps(path):
