@@ -48,6 +48,11 @@ def test_web_page(root, capsys, tmp_path):
     subprocess.run(["node", "--check", tmp_path / "page.mjs"], check=True)
 
 
+def test_resume(root, capsys):
+    assert main_of(root, "resume.py")(epochs=3, kills=1)
+    printed(capsys, "resume.py")
+
+
 def test_quantize(root, capsys):
     floats, whole = main_of(root, "quantize.py")(epochs=4)
     assert floats > 0.85 and whole > floats - 0.02

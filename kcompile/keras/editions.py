@@ -98,7 +98,7 @@ _SINCE_TF: dict[str, Mapping[str, Any]] = {
 _CHECKPOINT = ("filepath", "monitor", "verbose", "save_best_only", "save_weights_only", "mode", "save_freq")
 _BOARD = ("log_dir", "histogram_freq", "write_graph", "write_images", "write_steps_per_second", "update_freq")
 _ORDER = {
-    "ModelCheckpoint": _CHECKPOINT,
+    "ModelCheckpoint": (*_CHECKPOINT, "initial_value_threshold"),
     "TensorBoard": (*_BOARD, "profile_batch", "embeddings_freq", "embeddings_metadata"),
 }
 _BACKUP = ("backup_dir", "save_freq", "delete_checkpoint", "save_before_preemption")
@@ -286,6 +286,7 @@ EDITIONS = {
                 **ORDERS["tf_keras"],
                 **optimizer_orders.TF_KERAS,
                 "BackupAndRestore": _BACKUP,
+                "ModelCheckpoint": (*_CHECKPOINT, "options", "initial_value_threshold"),
                 **dict.fromkeys(_NAMED_FIRST, tuple(_CONVNEXT.split())),
             },
             {**_RENAMED, **{name: {"model_name": "name"} for name in _NAMED_FIRST}},

@@ -11,8 +11,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from kcompile.ir.digest import fingerprint
 from kcompile.keras import graphs
 from kcompile.keras.callbacks.base import Callback, Events
@@ -286,13 +284,3 @@ def _variables_of(trainer: Any) -> Iterator[Variable]:
 
 def _distinct(variables: Iterable[Variable]) -> list[Variable]:
     return list({id(v): v for v in variables}.values())
-
-
-def same_arrays(a: Any, b: Any) -> bool:
-    """Whether two trees of a state are the same, bit for bit."""
-    if isinstance(a, dict):
-        return isinstance(b, dict) and list(a) == list(b) and all(same_arrays(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same_arrays, a, b))
-    x, y = np.asarray(a), np.asarray(b)
-    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()

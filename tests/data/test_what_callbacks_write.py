@@ -108,10 +108,10 @@ def test_what_a_checkpoint_says(capsys):
     ]
 
 
-@pytest.mark.parametrize(("vintage", "saved"), [("keras2", []), ("tf_keras", []), ("keras3", ["m"])])
+@pytest.mark.parametrize(("vintage", "saved"), [("keras2", []), ("tf_keras", []), ("keras3", ["m.h5"])])
 def test_without_a_value_the_best_is_not_known(vintage, saved):
     with pytest.warns(RuntimeWarning, match="only with val_loss available"):
-        callback = callbacks.ModelCheckpoint("m", save_best_only=True)
+        callback = callbacks.ModelCheckpoint("m.h5", save_best_only=True)
         assert told(callback, [{"loss": 1.0}], Stand(vintage)).saved == saved
 
 

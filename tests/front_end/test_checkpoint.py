@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bits import same_arrays
 
 from kcompile import files, keras
 from kcompile.keras import callbacks as C
 from kcompile.keras import layers as L
-from kcompile.keras.training_state import same_arrays
 from kcompile_runtime.errors import InputError, ModelError
 
 X = np.random.default_rng(0).normal(size=(43, 6)).astype("f")

@@ -54,7 +54,6 @@ KNOWN = {
     "serialize": "one name for all, and no legacy format",
     "CallbackList": "has Keras 2's queue_length",
     "ProgbarLogger": "has Keras 2's count_mode",
-    "ModelCheckpoint": "has no options of TensorFlow's checkpoints",
     "sparse_categorical_crossentropy": "has ignore_class before the axis in Keras 3, behind it in tf_keras",
     "SparseCategoricalCrossentropy": "has an axis before the name in Keras 3 alone",
     "Optimizer": "is the base of ours, which takes lr",

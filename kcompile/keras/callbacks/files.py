@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from kcompile.keras.callbacks.base import Callback, Report, edition_of, epoch_said
 from kcompile.keras.callbacks.monitoring import Follower, better, check_mode, meaning_of
 from kcompile_runtime.checks import check_count, check_flag, check_number, check_path, check_text
-from kcompile_runtime.errors import InputError, InputTypeError, ModelError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError, describe
 from kcompile_runtime.training import Logs
 
 
@@ -28,8 +29,10 @@ class ModelCheckpoint(Follower):
 
     filepath: may name values: "weights.{epoch:02d}-{val_loss:.2f}.hdf5"; epochs count from 1. Folders that
     are not there are made. save_best_only: only when `monitor` is better than ever before, or than
-    initial_value_threshold; mode: "min", "max", or "auto", as the name or the metric says.
-    save_weights_only: `save_weights` instead of `save`. verbose: 1 prints what is saved.
+    initial_value_threshold; mode: "min", "max", or "auto", as the name or the metric says. save_weights_only:
+    `save_weights` instead of `save`. verbose: 1 prints what is saved. load_weights_on_restart: begin with the
+    weights of the file of such a name that was written last, where there is one. options are of TensorFlow's
+    own files, and refused.
     """
 
     _kept = ("best", "epochs_since_last_save", "_batches", "_epoch")
@@ -45,9 +48,15 @@ class ModelCheckpoint(Follower):
         period: int = 1,
         save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
+        load_weights_on_restart: bool = False,
+        options: Any = None,
     ) -> None:
         super().__init__()
         kind = "ModelCheckpoint"
+        if options is not None:
+            wanted = "None: files of TensorFlow are not written"
+            raise UnsupportedError(describe(f"{kind}: options", wanted, repr(options)))
+        self.load_weights_on_restart = check_flag(f"{kind}: load_weights_on_restart", load_weights_on_restart)
         self.filepath = os.fspath(check_path(f"{kind}: filepath", filepath))
         self.monitor = check_text(f"{kind}: monitor", monitor)
         self.verbose = verbose
@@ -70,6 +79,30 @@ class ModelCheckpoint(Follower):
     def wants_batches(self, mode: str) -> bool:
         listens = self.save_freq != "epoch" or type(self) is not ModelCheckpoint
         return listens and super().wants_batches(mode)
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        endings = (".weights.h5",) if self.save_weights_only else (".keras", ".h5")
+        if edition_of(self.model).operations and not self.filepath.endswith(endings):
+            what = f"ModelCheckpoint: filepath, with save_weights_only={self.save_weights_only}"
+            wanted = f"a name that ends in {' or '.join(endings)}, as in Keras 3"
+            raise InputError(describe(what, wanted, repr(self.filepath)))
+        latest = self._latest() if self.load_weights_on_restart and not self._resumes else None
+        if latest is not None:
+            self.model.load_weights(latest)
+
+    def _latest(self) -> str | None:
+        """The file that was written last of those whose names filepath may stand for, of several of one time
+        the last by name; None where there is none."""
+        folder, name = os.path.split(self.filepath)
+        pattern = re.compile(re.sub(r"\\\{.*\\\}", ".*", re.escape(name)) + r"(\.npz)?")
+        with contextlib.suppress(FileNotFoundError):
+            found = [os.path.join(folder, n) for n in os.listdir(folder or ".") if pattern.fullmatch(n)]
+            files = [path for path in found if os.path.isfile(path)]
+            if files:
+                last = max(files, key=lambda path: (os.path.getmtime(path), path))
+                named = name.endswith((".npz", ".h5", ".keras", ".hdf5"))
+                return last if named else last.removesuffix(".npz")
+        return None
 
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
         self._epoch = epoch
@@ -139,6 +172,12 @@ class ModelCheckpoint(Follower):
                 stacklevel=2,
             )
             return saved
+        if np.ndim(current) and edition_of(self.model).operations:
+            warnings.warn(
+                f"Can save best model only when {self.monitor} is a number. Received: {current}. It is saved",
+                stacklevel=2,
+            )
+            return True
         up = self.up()
         before = (-np.inf if up else np.inf) if self.best is None else self.best
         good = better(up, current, before, 0)
