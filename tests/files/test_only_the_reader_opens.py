@@ -33,6 +33,7 @@ MODULES = {
         DATA_SETS,
         "kcompile/keras/utils/workers.py",  # an error of its own, on its way back
         "kcompile/keras/callbacks/checkpoint.py",  # callbacks of scripts that ask for it by an argument
+        "kcompile/parallel/communicator.py",  # between the processes of one training
     },
     "marshal": {"kcompile/keras/utils/functions.py"},  # func_dump and func_load, which scripts call
     "shelve": set(),
@@ -62,7 +63,7 @@ CALLS = {
         "kcompile/keras/namespaces.py",  # modules of ours
         "kcompile/keras/lazy.py",
         "kcompile/keras/places.py",
-        "kcompile/keras/extras.py",  # libraries of extras
+        "runtime/extras.py",  # libraries of extras
         "kcompile/keras/copying.py",
     },  # a function's module, in a pickle: those run code anyway
     ("yaml", "load"): set(),
