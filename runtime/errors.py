@@ -95,6 +95,11 @@ class WorkerError(KcompileError, RuntimeError):
     """A process that made batches, or computed them, is gone."""
 
 
+class RankError(KcompileError, RuntimeError):
+    """Processes that train together ("ranks") and do not fit, or one of them that failed or does not answer:
+    it says which."""
+
+
 class DeviceError(KcompileError, RuntimeError):
     """A graphics processor that is not there, or reported a failure."""
 

@@ -80,7 +80,8 @@ def needs(page: Path) -> list[str]:
 
 def there(need: str) -> bool:
     """Whether a program of this name, or a package, is installed."""
-    return shutil.which(need) is not None or find_spec(need) is not None
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # as `_shell` has it
+    return shutil.which(need, path=here) is not None or find_spec(need) is not None
 
 
 def run(page: Path, folder: Path, without: Collection[str] = ()) -> str | None:

@@ -8,6 +8,8 @@ import subprocess
 import gallery
 import pytest
 
+from kcompile.parallel.communicator import Alone
+
 
 def main_of(root, name):
     return runpy.run_path(str(root / "examples" / name))["main"]
@@ -71,6 +73,12 @@ def test_endless_images(root, capsys):
     assert accuracy(epochs=1, workers=0) == accuracy(epochs=1, workers=2)
 
 
+def test_data_parallel(root, capsys):
+    """By one process here; tests/parallel has more."""
+    assert main_of(root, "data_parallel.py")(epochs=4, communicator=Alone()) > 0.8
+    printed(capsys, "data_parallel.py")
+
+
 def test_tests_of_a_layer(root):
     runpy.run_path(str(root / "examples" / "test_a_layer.py"))["test_gate"]()
 
@@ -85,6 +93,7 @@ def test_every_example_is_on_the_page_and_tested(root):
         "test_a_layer.py",
         "endless_images.py",
         "web_page.py",
+        "data_parallel.py",
     }
     assert {path.name for path in gallery.EXAMPLES.glob("*.py")} == tested
     found = {path.relative_to(gallery.EXAMPLES).as_posix() for path in gallery.EXAMPLES.rglob("*.py")}

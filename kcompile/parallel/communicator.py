@@ -19,15 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from kcompile_runtime.arrays import Array
-from kcompile_runtime.errors import ExtraError, KcompileError
+from kcompile_runtime.errors import ExtraError, RankError
 
 SMALL = 1 << 14  # bytes up to which an array goes whole to all ranks
 BLOCK = 1 << 28  # bytes that are summed at once: MPI counts in 32 bits
 PATIENCE = 1800.0  # seconds
-
-
-class RankError(KcompileError, RuntimeError):
-    """Ranks that do not fit together, or one that failed or does not answer. The message says which."""
 
 
 class Communicator(Protocol):

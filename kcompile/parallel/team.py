@@ -22,12 +22,12 @@ import numpy as np
 from kcompile.keras.feeding import Batches, Rows
 from kcompile.keras.layers import BatchNormalization
 from kcompile.keras.teams import Together
-from kcompile.parallel.communicator import Communicator, RankError, share_objects
+from kcompile.parallel.communicator import Communicator, share_objects
 from kcompile.parallel.engine import ParallelEngine
 from kcompile.parallel.events import RankEvents, RankKeeper, chance, set_chance
 from kcompile.version import __version__
 from kcompile_runtime.arrays import Array
-from kcompile_runtime.errors import UnsupportedError, describe
+from kcompile_runtime.errors import RankError, UnsupportedError, describe
 from kcompile_runtime.loop import Runner, joined
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in what Python prints of objects

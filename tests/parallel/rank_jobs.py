@@ -19,8 +19,7 @@ from kcompile.keras import callbacks, models, optimizers
 from kcompile.keras import layers as L
 from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.utils import Sequence
-from kcompile.parallel.communicator import RankError
-from kcompile_runtime.errors import InputError
+from kcompile_runtime.errors import InputError, RankError
 
 
 def drawn(model, seed):
