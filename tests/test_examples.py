@@ -41,7 +41,7 @@ def test_export_c(root, capsys):
 def test_web_page(root, capsys, tmp_path):
     pytest.importorskip("ziglang")
     found = main_of(root, "web_page.py")(epochs=3, folder=tmp_path)
-    assert {"index.html", "page.mjs", "last.json", "model"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"index.html", "page.mjs", "digits.mjs", "model"} <= {path.name for path in tmp_path.iterdir()}
     if found is None:
         pytest.skip("needs node")
     same, taught, accuracy = found

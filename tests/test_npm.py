@@ -211,6 +211,70 @@ def test_a_stream_keeps_states(made: tuple[Sequential, Path], tmp_path: Path) ->
 
 
 @needs_node
+def test_it_trains_in_node_and_in_a_thread(made: tuple[Sequential, Path], tmp_path: Path) -> None:
+    """As `train_on_batch` does, with and without weights; the state goes from one to the other."""
+    np.random.seed(4)
+    model = Sequential([Dense(6, activation="tanh", input_shape=(4,)), Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    kcompile.export_npm(model, tmp_path, name="learns", train=True)
+    types = (tmp_path / "index.d.ts").read_text()
+    assert "export type TrainInputs = [Float32Array, Int32Array, (Float32Array | null)?];" in types
+    assert 'Record<"loss" | "acc", number' in types
+    assert (
+        "trainer.train(1, [new Float32Array(4), new Int32Array(1)])" in (tmp_path / "README.md").read_text()
+    )
+    y, w = np.array([2, 0, 1], np.int32), np.array([0.5, 1, 2], np.float32)
+    lines = node(
+        tmp_path,
+        f"""
+        import {{ load }} from "learns";
+        import {{ load as inThread }} from "learns/worker";
+        const x = Float32Array.from({X.ravel().tolist()}), y = Int32Array.from({y.tolist()});
+        const w = Float32Array.from({w.tolist()});
+        const model = await load(), trainer = model.trainer(), remote = await inThread();
+        const other = model.trainer(), far = await remote.trainer();
+        console.log(trainer.selftest() < 1e-3, await far.selftest() < 1e-3);
+        const first = Array.from(model.predict(3, [x])[0]).join(" ");
+        for (const given of [[x, y], [x, y, w], [x, y, null]])
+          console.log(Object.values(trainer.train(3, given)).join(" "), Object.keys(trainer.state()).length);
+        await far.restore(trainer.state());
+        const now = [trainer.predict(3, [x]), await far.predict(3, [x]), other.predict(3, [x])];
+        for (const [answer] of now) console.log(Array.from(answer).join(" "));
+        console.log(first, Array.from(model.predict(3, [x])[0]).join(" ") === first);
+        console.log((await far.train(3, [x, y])).loss === trainer.train(3, [x, y]).loss);
+        trainer.reset();
+        console.log(Array.from(trainer.predict(3, [x])[0]).join(" ") === first);
+        y[1] = 7;
+        const wrong = [
+          () => trainer.train(3, [x, y]), () => trainer.train(3, [x]), () => trainer.train(3, [x, w]),
+          () => trainer.restore({{ none: w }}), () => trainer.restore({{ step: w }}),
+        ];
+        for (const ask of wrong) try {{ ask(); }} catch (error) {{ console.log(error.name, error.message); }}
+        remote.close();
+        """,
+    )
+    assert lines[0] == "true true"
+    before = model.predict(X, verbose=0).ravel()
+    for line, weights in zip(lines[1:4], (None, w, None)):
+        loss, accuracy, count = map(float, line.split())
+        want = model.train_on_batch(X, y, sample_weight=weights)
+        np.testing.assert_allclose([loss, accuracy], want, rtol=1e-5)
+        assert count > 10
+    assert lines[4] == lines[5]
+    after = model.predict(X, verbose=0).ravel()
+    for line, want in zip(lines[5:8], (after, before, before)):
+        np.testing.assert_allclose(np.array(line.split()[:9], float), want, rtol=1e-4, atol=1e-6)
+    assert lines[7].endswith("true") and lines[8:10] == ["true", "true"]
+    assert lines[10].startswith("RangeError loss of ") and "from 0 to 2. Received: 7" in lines[10]
+    assert [line.split()[0] for line in lines[11:]] == ["TypeError"] * 4
+    script = (
+        'import { load } from "./node.js"; const model = await load();'
+        "try { model.trainer(); } catch (error) { console.log(error.message); }"
+    )
+    assert node(made[1], script) == ["this model was exported without a training step (train=True)"]
+
+
+@needs_node
 def test_npm_packs_it(made: tuple[Sequential, Path], tmp_path: Path) -> None:
     """And what it packs is whole."""
     npm = shutil.which("npm")

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { load } from "./model/node.js";
 import { Reader, SIDE, shrink } from "./digits.mjs";
 
-const reader = new Reader(await load(), JSON.parse(readFileSync(new URL("./last.json", import.meta.url))));
+const reader = new Reader(await load());
 const bytes = readFileSync(process.argv[2]);
 const images = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 const digit = (pixels) => {

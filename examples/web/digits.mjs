@@ -1,8 +1,7 @@
-// Reads a drawn digit. The compiled network gives features of it; the last layer is here, where it learns.
+// Reads a drawn digit by a compiled network, and trains its last layer on more of them.
 
 export const SIDE = 32; // of a drawing
 const BOX = 26; // the larger side of a digit in it
-const CLASSES = 10;
 
 // What the network was trained on: 8 x 8 blocks, each the share of its 4 x 4 points that are drawn. drawing: SIDE x
 // SIDE numbers, 0 for paper. The digit is moved to the middle and made as large as those were. Gives null for none.
@@ -31,47 +30,20 @@ export function shrink(drawing) {
 }
 
 export class Reader {
-  // network: what `load` of the model's package gives. last: {weights: [features][classes], bias: [classes]}.
-  constructor(network, last) {
-    this.network = network;
-    this.weights = last.weights.map((row) => Float32Array.from(row));
-    this.bias = Float32Array.from(last.bias);
-  }
-
-  features(pixels) {
-    return this.network.predict(1, [Float32Array.from(pixels)])[0];
+  // model: what `load` of the model's package gives. Of what it learns, all layers but the last are frozen.
+  constructor(model) {
+    this.trainer = model.trainer();
   }
 
   // The probability of each digit.
-  read(pixels, features = this.features(pixels)) {
-    const scores = this.bias.slice();
-    features.forEach((value, i) => this.weights[i].forEach((w, k) => (scores[k] += value * w)));
-    const most = Math.max(...scores);
-    const powers = scores.map((score) => Math.exp(score - most));
-    const sum = powers.reduce((a, b) => a + b);
-    return powers.map((power) => power / sum);
+  read(pixels) {
+    return this.trainer.predict(1, [Float32Array.from(pixels)])[0];
   }
 
-  // A few steps of gradient descent on the last layer, by the cross entropy of all examples.
-  // examples: [{pixels, digit}, ...]. Gives the mean cross entropy before each step.
-  learn(examples, { rate = 0.1, steps = 50 } = {}) {
-    const seen = examples.map(({ pixels, digit }) => ({ digit, features: this.features(pixels) }));
-    const losses = [];
-    for (let step = 0; step < steps; step++) {
-      const gradients = this.weights.map(() => new Float32Array(CLASSES));
-      const ofBias = new Float32Array(CLASSES);
-      let loss = 0;
-      for (const { digit, features } of seen) {
-        const error = this.read(null, features);
-        loss -= Math.log(Math.max(error[digit], 1e-7)) / seen.length;
-        error[digit] -= 1;
-        error.forEach((e, k) => (ofBias[k] += e / seen.length));
-        features.forEach((value, i) => error.forEach((e, k) => (gradients[i][k] += (value * e) / seen.length)));
-      }
-      losses.push(loss);
-      this.bias.forEach((_, k) => (this.bias[k] -= rate * ofBias[k]));
-      this.weights.forEach((row, i) => row.forEach((_, k) => (row[k] -= rate * gradients[i][k])));
-    }
-    return losses;
+  // A few training steps of the last layer on all examples: [{pixels, digit}, ...]. Gives the loss before each.
+  learn(examples, steps = 40) {
+    const x = Float32Array.from(examples.flatMap(({ pixels }) => Array.from(pixels)));
+    const y = Int32Array.from(examples, ({ digit }) => digit);
+    return Array.from({ length: steps }, () => this.trainer.train(examples.length, [x, y]).loss);
   }
 }

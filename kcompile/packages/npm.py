@@ -81,6 +81,7 @@ def _files(package: str, version: str, about: dict[str, Any], module: bytes) -> 
         "OWN_OUTPUTS": _arrays(about, "outputs", about.get("states", 0)),
         "INPUT_NAMES": _names(about, "inputs"),
         "OUTPUT_NAMES": _names(about, "outputs"),
+        **_of_training(about),
     }
     for source in sorted(_SOURCES.iterdir()):
         text = source.read_text(encoding="utf-8")
@@ -122,6 +123,21 @@ def _arrays(about: Mapping[str, Any], what: str, states: int = 0) -> str:
     return ", ".join(array(spec["dtype"]) for spec in about[what][: len(about[what]) - states])
 
 
+def _of_training(about: Mapping[str, Any]) -> dict[str, str]:
+    """The types of a training step: nothing can be given to one that is not there."""
+    step = about.get("step")
+    if step is None:
+        return {"TRAIN_NAMES": "none", "TRAIN_INPUTS": "never", "VALUES": "never"}
+    arrays = _arrays(step, "inputs").split(", ")
+    needed, given = len(arrays) - step["weights"], iter(arrays)
+    types = [next(given) for _ in range(needed)] + [f"({array} | null)?" for array in given]
+    return {
+        "TRAIN_NAMES": _names(step, "inputs"),
+        "TRAIN_INPUTS": f"[{', '.join(types)}]",
+        "VALUES": " | ".join(json.dumps(name) for name in step["report"]["names"]),
+    }
+
+
 def _names(about: Mapping[str, Any], what: str) -> str:
     """Of inputs or outputs, as they may stand in a comment."""
     texts = (f"{spec['name']} ({', '.join(map(str, spec['shape']))})" for spec in about[what])
@@ -146,11 +162,27 @@ def _readme(package: str, about: dict[str, Any]) -> str:
             "",
             *table(about),
             "",
+            *(_training_readme(about["step"]) if "step" in about else ()),
             f"`{package}/worker` has the same `load`, of a model that runs in a worker: its methods give",
             "promises, and `close()` ends the worker.",
             "",
         ]
     )
+
+
+def _training_readme(step: Mapping[str, Any]) -> list[str]:
+    arrays = _arrays(step, "inputs", step["weights"]).split(", ")
+    given = ", ".join(f"new {array}({_elements(spec)})" for array, spec in zip(arrays, step["inputs"]))
+    return [
+        "It is trained where it runs, in memory of its own:",
+        "",
+        "```js",
+        "const trainer = model.trainer();",
+        f"const {{ loss }} = trainer.train(1, [{given}]);",
+        "const [now] = trainer.predict(1, inputs);",
+        "```",
+        "",
+    ]
 
 
 def _elements(spec: Mapping[str, Any]) -> int:

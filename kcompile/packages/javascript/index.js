@@ -1,7 +1,7 @@
 // In browsers, and hosts with their `fetch`.
 import { create } from "./model.js";
 
-export { Model } from "./model.js";
+export { Model, Trainer } from "./model.js";
 
 // options.source: where the module is, or what `compile` of model.js takes; default: beside this file.
 export async function load({ source, ...options } = {}) {

@@ -30,58 +30,23 @@ export async function create(source, { seed = Math.floor(Math.random() * 2 ** 32
 }
 
 export class Model {
-  #exports;
-  #prefix;
+  #module;
   #draw;
 
   // metadata: inputs and outputs with name, dtype and shape, where "n" is the batch ("2n" twice it).
   constructor(instance, metadata, seed) {
     this.metadata = metadata;
-    this.#exports = instance.exports;
-    this.#prefix = `kc_${metadata.name}_`;
+    this.#module = new Functions(instance.exports, metadata);
     this.#draw = BigInt(seed) << 32n; // the seed above, the number of the call below
   }
 
   // n: samples. inputs: typed arrays in the order of metadata.inputs. Gives new typed arrays.
   predict(n, inputs) {
-    const { inputs: wanted, outputs } = this.metadata;
-    if (inputs?.length !== wanted.length) throw new TypeError(`expected ${wanted.length} input(s) in an array`);
-    wanted.forEach((spec, i) => {
-      if (!(inputs[i] instanceof ARRAYS[spec.dtype]) || inputs[i].length !== elements(spec, n)) {
-        throw new TypeError(`${spec.name}: expected ${elements(spec, n)} numbers in a ${ARRAYS[spec.dtype].name}`);
-      }
-    });
-    const need = Number.isInteger(n) ? Number(this.#call("workspace_size", BigInt(n), 1)) : 0;
-    if (need === 0) throw new RangeError(`a batch of ${n} is not accepted`);
+    return this.#module.predict("run", n, inputs, [], this.#draws());
+  }
 
-    // Memory above __heap_base is the caller's. The model keeps nothing there between calls.
-    let end = this.#exports.__heap_base.value;
-    const room = (size) => {
-      const start = Math.ceil(end / 64) * 64;
-      end = start + size;
-      return start;
-    };
-    const sources = wanted.map((spec) => room(bytesOf(spec, n)));
-    const targets = outputs.map((spec) => room(bytesOf(spec, n)));
-    const [from, to] = [room(4 * sources.length), room(4 * targets.length)]; // tables of pointers
-    const workspace = room(need);
-    const memory = this.#exports.memory;
-    if (end > memory.buffer.byteLength) memory.grow(Math.ceil((end - memory.buffer.byteLength) / PAGE));
-
-    const view = (kind, start, length) => new kind(memory.buffer, start, length);
-    view(Uint32Array, from, sources.length).set(sources);
-    view(Uint32Array, to, targets.length).set(targets);
-    wanted.forEach((spec, i) => view(ARRAYS[spec.dtype], sources[i], inputs[i].length).set(inputs[i]));
-    // int64_t is a BigInt; the argument after it is the pool of threads: none.
-    const draw = this.metadata.draws ? [this.#draw++] : [];
-    const status = this.#call("run", BigInt(n), from, to, workspace, BigInt(need), 0, ...draw);
-    if (status === BAD_INDEX) {
-      const [check, , number, rows] = view(BigInt64Array, workspace, 5);
-      const label = this.metadata.checks?.[Number(check)] ?? "an input";
-      throw new RangeError(`${label}: expected numbers from 0 to ${rows - 1n}. Received: ${number}`);
-    }
-    if (status !== 0) throw new Error(`the model returned status ${status}`);
-    return outputs.map((spec, i) => view(ARRAYS[spec.dtype], targets[i], elements(spec, n)).slice());
+  #draws() {
+    return this.metadata.draws ? [this.#draw++] : [];
   }
 
   // For a sequence that comes in parts: what keeps the states of the model's layers, zeros at first. States are
@@ -106,22 +71,194 @@ export class Model {
     return stream;
   }
 
+  // Of a model exported with its training step: what trains it, in memory of its own. Trainers are independent.
+  trainer() {
+    if (!this.metadata.step) throw new TypeError("this model was exported without a training step (train=True)");
+    return new Trainer(this.#module, this.metadata, () => this.#draws());
+  }
+
   // Runs the sample in the file, and gives its error. Throws where it is more than the exporter allowed.
   selftest() {
-    const size = Number(this.#call("selftest_size"));
-    const at = Math.ceil(this.#exports.__heap_base.value / 64) * 64;
-    const memory = this.#exports.memory;
-    const end = at + 64 + size;
+    return this.#module.selftest("");
+  }
+}
+
+// What a model learns: weights, what the optimizer keeps of them, its learning rate, the number of the step.
+export class Trainer {
+  #module;
+  #state; // where it begins
+  #step;
+  #draws;
+  #metadata;
+
+  constructor(module, metadata, draws) {
+    [this.#module, this.#metadata, this.#step, this.#draws] = [module, metadata, metadata.step, draws];
+    this.#state = module.keep(Number(module.call("state_size")));
+    this.reset();
+  }
+
+  // Begin anew, with the weights as they were exported.
+  reset() {
+    this.#module.call("state_init", this.#state, this.#module.call("state_size"));
+  }
+
+  // One step. inputs: those of the model, labels, and weights of samples, which may be left out, or null: each
+  // sample counts as 1. Gives the loss of these samples before the step, and the metrics, by name.
+  train(n, inputs) {
+    const { inputs: wanted, weights, outputs, report } = this.#step;
+    const given = [...(inputs ?? [])];
+    while (given.length < wanted.length && given.length >= wanted.length - weights) given.push(null);
+    this.#module.call("metrics_reset", this.#state);
+    const arrays = { wanted, optional: weights, outputs, checks: this.#step.checks };
+    const [results] = this.#module.run("train", "train_workspace_size", arrays, n, given, [this.#state]);
+    return valuesOf(report, results);
+  }
+
+  // As of Model, with what was trained.
+  predict(n, inputs) {
+    return this.#module.predict("state_run", n, inputs, [this.#state], this.#draws());
+  }
+
+  // A copy of all that training changes: typed arrays by name.
+  state() {
+    return Object.fromEntries(this.#step.state.map((spec) => [spec.name, this.#tensor(spec).slice()]));
+  }
+
+  // Go on with these values, of some or all of `state`.
+  restore(values) {
+    const specs = new Map(this.#step.state.map((spec) => [spec.name, spec]));
+    for (const [name, array] of Object.entries(values)) {
+      const spec = specs.get(name);
+      if (!spec) throw new TypeError(`${name}: no tensor of the state (${[...specs.keys()].join(", ")})`);
+      if (!fits(spec, 1, array)) throw new TypeError(expected(spec, 1));
+    }
+    for (const [name, array] of Object.entries(values)) this.#tensor(specs.get(name)).set(array);
+    this.#module.call("state_changed", this.#state);
+  }
+
+  // Trains on the sample in the file, apart from this state, and gives the error of the losses. Throws as of Model.
+  selftest() {
+    return this.#module.selftest("train_");
+  }
+
+  #tensor(spec) {
+    return this.#module.view(ARRAYS[spec.dtype], this.#state + spec.offset, elements(spec, 1));
+  }
+}
+
+// The module's functions, and its memory: above __heap_base it is the caller's. What is kept lies first; behind
+// it are the arrays of one call, of which nothing stays.
+class Functions {
+  #exports;
+  #metadata;
+  #free;
+
+  constructor(exports, metadata) {
+    this.#exports = exports;
+    this.#metadata = metadata;
+    this.#free = aligned(exports.__heap_base.value);
+  }
+
+  call(name, ...args) {
+    return this.#exports[`kc_${this.#metadata.name}_${name}`](...args);
+  }
+
+  // Memory that stays.
+  keep(size) {
+    const start = this.#free;
+    this.#free = aligned(start + size);
+    this.#grow(this.#free);
+    return start;
+  }
+
+  view(kind, start, length) {
+    return new kind(this.#exports.memory.buffer, start, length);
+  }
+
+  #grow(end) {
+    const { memory } = this.#exports;
     if (end > memory.buffer.byteLength) memory.grow(Math.ceil((end - memory.buffer.byteLength) / PAGE));
-    const status = this.#call("selftest", at + 64, BigInt(size), at);
-    const error = new Float64Array(memory.buffer, at, 1)[0];
+  }
+
+  predict(name, n, inputs, state, draws) {
+    const { inputs: wanted, outputs, checks } = this.#metadata;
+    const size = name === "run" ? "workspace_size" : "state_workspace_size";
+    return this.run(name, size, { wanted, optional: 0, outputs, checks }, n, inputs, state, draws);
+  }
+
+  // A function of arrays: copies them in, and gives new ones. optional: how many of the last inputs may be null.
+  run(name, sizeName, { wanted, optional, outputs, checks }, n, inputs, state, draws = []) {
+    if (inputs?.length !== wanted.length) throw new TypeError(`expected ${wanted.length} input(s) in an array`);
+    wanted.forEach((spec, i) => {
+      const absent = inputs[i] === null && i >= wanted.length - optional;
+      if (!absent && !fits(spec, n, inputs[i])) throw new TypeError(expected(spec, n));
+    });
+    const need = Number.isInteger(n) ? Number(this.call(sizeName, BigInt(n), 1)) : 0;
+    if (need === 0) throw new RangeError(`a batch of ${n} is not accepted`);
+
+    let end = this.#free;
+    const room = (size) => {
+      const start = end;
+      end = aligned(start + size);
+      return start;
+    };
+    const sources = wanted.map((spec, i) => (inputs[i] === null ? 0 : room(bytesOf(spec, n))));
+    const targets = outputs.map((spec) => room(bytesOf(spec, n)));
+    const [from, to] = [room(4 * sources.length), room(4 * targets.length)]; // tables of pointers
+    const workspace = room(need);
+    this.#grow(end);
+
+    this.view(Uint32Array, from, sources.length).set(sources);
+    this.view(Uint32Array, to, targets.length).set(targets);
+    inputs.forEach((array, i) => array && this.view(array.constructor, sources[i], array.length).set(array));
+    // int64_t is a BigInt; the argument after it is the pool of threads: none.
+    const status = this.call(name, BigInt(n), from, to, ...state, workspace, BigInt(need), 0, ...draws);
+    if (status === BAD_INDEX) {
+      const [check, , number, rows] = this.view(BigInt64Array, workspace, 5);
+      const label = checks?.[Number(check)] ?? "an input";
+      throw new RangeError(`${label}: expected numbers from 0 to ${rows - 1n}. Received: ${number}`);
+    }
+    if (status !== 0) throw new Error(`the model returned status ${status}`);
+    return outputs.map((spec, i) => this.view(ARRAYS[spec.dtype], targets[i], elements(spec, n)).slice());
+  }
+
+  selftest(of) {
+    const size = Number(this.call(`${of}selftest_size`));
+    const at = this.#free;
+    this.#grow(at + 64 + size);
+    const status = this.call(`${of}selftest`, at + 64, BigInt(size), at);
+    const [error] = this.view(Float64Array, at, 1);
     if (status !== 0) throw new Error(`the self-test failed: status ${status}, error ${error}`);
     return error;
   }
+}
 
-  #call(name, ...args) {
-    return this.#exports[this.#prefix + name](...args);
-  }
+function aligned(address) {
+  return Math.ceil(address / 64) * 64;
+}
+
+function fits(spec, n, array) {
+  return array instanceof ARRAYS[spec.dtype] && array.length === elements(spec, n);
+}
+
+function expected(spec, n) {
+  return `${spec.name}: expected ${elements(spec, n)} numbers in a ${ARRAYS[spec.dtype].name}`;
+}
+
+// Loss and metrics by name: the loss, then of each metric a total and a count, or what its own state gives.
+function valuesOf({ names, kept }, results) {
+  let place = 0;
+  const take = (name) => {
+    if (name === names[0]) return results[place++];
+    if (!(name in kept)) {
+      const [total, count] = [results[place++], results[place++]];
+      return count ? total / count : 0;
+    }
+    const size = kept[name].reduce((a, b) => a * b, 1);
+    const part = results.slice(place, (place += size));
+    return kept[name].length ? part : part[0];
+  };
+  return Object.fromEntries(names.map((name) => [name, take(name)]));
 }
 
 // How many numbers an input or output of n samples has.

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { create } from "./model.js";
 
-export { Model } from "./model.js";
+export { Model, Trainer } from "./model.js";
 
 // options.source: a path or URL of the module, or what `compile` of model.js takes; default: beside this file.
 export async function load({ source, ...options } = {}) {

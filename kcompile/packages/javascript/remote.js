@@ -15,14 +15,22 @@ const KINDS = { Error, RangeError, TypeError };
 // In the worker: answers what `connect` asks.
 export function serve(port, load) {
   let model;
+  const trainers = [];
+  const buffers = (result) => (Array.isArray(result) ? result.map((array) => array.buffer) : []);
   listen(port, async ({ id, task, args }) => {
     try {
       if (task === "load") {
         model = await load(...args);
         port.postMessage({ id, result: model.metadata });
+      } else if (task === "trainer") {
+        port.postMessage({ id, result: trainers.push(model.trainer()) - 1 });
+      } else if (task === "of trainer") {
+        const [number, method, ...rest] = args;
+        const result = trainers[number][method](...rest);
+        port.postMessage({ id, result }, buffers(result));
       } else {
         const result = model[task](...args);
-        port.postMessage({ id, result }, Array.isArray(result) ? result.map((array) => array.buffer) : []);
+        port.postMessage({ id, result }, buffers(result));
       }
     } catch (error) {
       port.postMessage({ id, error: plain(error) });
@@ -68,7 +76,13 @@ export async function connect(worker, options) {
   };
   try {
     const metadata = await ask("load", options);
-    return { metadata, predict: (n, inputs) => ask("predict", n, inputs), selftest: () => ask("selftest"), close };
+    const trainer = async () => {
+      const number = await ask("trainer");
+      const methods = ["train", "predict", "state", "restore", "reset", "selftest"];
+      return Object.fromEntries(methods.map((name) => [name, (...args) => ask("of trainer", number, name, ...args)]));
+    };
+    const predict = (n, inputs) => ask("predict", n, inputs);
+    return { metadata, predict, trainer, selftest: () => ask("selftest"), close };
   } catch (error) {
     close();
     throw error;
