@@ -203,7 +203,7 @@ class Killer:
         if kills:
             # most of them while it trains, some before
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self.random.uniform(0, 0.9 * self.seconds))
+                process.wait(self.random.uniform(0, 0.5 * self.seconds))
         if kills and process.poll() is None:
             process.kill()
         out, error = process.communicate(timeout=LONGEST)

@@ -310,14 +310,44 @@ class Foreign(Callback):
         """The name of the class that stands behind it, in states of trainings."""
         return type(self._callback).__name__
 
+    def attributes(self) -> dict[str, Any]:
+        """What the callback has, but for its model."""
+        left_out = ("_params", "params", "_model", "model")
+        return {k: v for k, v in vars(self._callback).items() if k not in left_out}
+
+    def _states(self) -> Any:
+        """Its own methods `state` and `load_state`, where a script's class defines both."""
+        found = [getattr(self._callback, name, None) for name in ("state", "load_state")]
+        return found if all(map(callable, found)) else None
+
+    @property
+    def keeps_silently(self) -> bool:
+        """Whether it is of a script's class, derived from the base of callbacks alone, that has attributes
+        and says nothing of them."""
+        kinds = type(self._callback).__mro__
+        theirs = next(k for k in kinds if k.__module__.partition(".")[0] in PACKAGES)
+        own = theirs is not kinds[0] and theirs.__name__ == "Callback"
+        return own and not self._states() and bool(self.attributes())
+
     def state(self) -> dict[str, Any]:
-        """The attributes of the callback that are plain values: numbers, texts, arrays, and lists and dicts
-        of them."""
-        found = {k: v for k, v in vars(self._callback).items() if k not in ("params", "_model", "model")}
-        return {k: v for k, v in found.items() if _is_plain(v)}
+        """What its own `state` gives; of the callbacks of a Keras the attributes that are plain values:
+        numbers, texts, arrays, and lists and dicts of them."""
+        if own := self._states():
+            found: dict[str, Any] = own[0]()
+            return found
+        if self.keeps_silently:
+            return {}
+        return {k: v for k, v in self.attributes().items() if _is_plain(v)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        vars(self._callback).update(state)
+        if own := self._states():
+            own[1](state)
+        else:
+            self.restore(state)
+
+    def restore(self, attributes: dict[str, Any]) -> None:
+        """Give the callback what `attributes` gave."""
+        vars(self._callback).update(attributes)
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)

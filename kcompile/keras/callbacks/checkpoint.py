@@ -118,7 +118,8 @@ def states_of(callbacks: Sequence[Callback], pickles: bool) -> list[dict[str, An
         entry = {"kind": kind, "number": number}
         if pickles and _keeps_silently(callback):
             try:
-                entry["pickle"] = pickle.dumps(callback.__getstate__())
+                attributes = getattr(callback, "attributes", callback.__getstate__)
+                entry["pickle"] = pickle.dumps(attributes())
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise UnsupportedError(f"Checkpoint: callback {kind} cannot be pickled: {error}") from error
             found.append(entry)
@@ -153,14 +154,19 @@ def load_states(callbacks: Sequence[Callback], entries: Sequence[Any]) -> None:
             except Exception as error:
                 raise ModelError(f"the state of callback {entry['kind']} cannot be read: {error}") from error
             lasting = ("model", "params", "validation_data", "_resumes")
-            restore(callback, {k: v for k, v in kept.items() if k not in lasting})
+            put = getattr(callback, "restore", None) if is_ours(type(callback)) else None
+            kept = {k: v for k, v in kept.items() if k not in lasting}
+            if put is None:
+                restore(callback, kept)
+            else:
+                put(kept)
         else:
             callback.load_state(entry["state"])
 
 
 def warn_of_silent(callbacks: Iterable[Callback], pickles: bool) -> None:
     """Tell of callbacks of a script's that keep something no state has."""
-    silent = sorted({type(c).__name__ for c in callbacks if not pickles and _keeps_silently(c)})
+    silent = sorted({kind for (kind, _), c in _numbered(callbacks) if not pickles and _keeps_silently(c)})
     if silent:
         warnings.warn(
             f"Checkpoint: what {', '.join(silent)} keeps is not in the states, as the class defines no "
@@ -189,6 +195,8 @@ def _has_state(callback: Any) -> bool:
 def _keeps_silently(callback: Callback) -> bool:
     """Whether it is of a script's class that has attributes and no `state` of its own."""
     kind = type(callback)
+    if is_ours(kind) and hasattr(callback, "keeps_silently"):  # which stands for one of another Keras
+        return bool(callback.keeps_silently)
     if is_ours(kind) or isinstance(callback, LambdaCallback):
         return False
     maker = next((k for k in kind.__mro__ if "state" in vars(k)), Callback)
