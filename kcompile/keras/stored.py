@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kcompile.keras import teams
 from kcompile.keras.feeding import Rows
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import packed, weighted
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 READ_AHEAD = 2  # batches
+Part = Callable[[int, int], tuple[int, int]]
 
 
 def is_sparse(value: Any) -> bool:
@@ -116,13 +118,14 @@ class Ahead:
         self._order: Array | None = None
         self._next = 0
 
-    def rows(self, order: Array | None, first: int, size: int, stop: int) -> Any:
-        """The rows of the batch that begins with `first`, of a pass in an order up to `stop`."""
+    def rows(self, order: Array | None, first: int, size: int, stop: int, part: Part) -> Any:
+        """The rows of the batch that begins with `first`, of a pass in an order up to `stop`. part: those of
+        a batch to read."""
         if not self._waiting or self._order is not order or self._waiting[0][0] != first:  # another pass
             self._forget()
             self._order, self._next = order, first
         while len(self._waiting) <= self._most and self._next < stop:
-            rows = rows_from(order, self._next, min(self._next + size, stop))
+            rows = rows_from(order, *part(self._next, min(self._next + size, stop)))
             self._waiting.append((self._next, self._thread.submit(self._read, rows)))
             self._next += size
         return self._waiting.popleft()[1].result()
@@ -207,20 +210,34 @@ class StoredRows(Rows):
         found = trainer.adapter.batch(x, y, weight, classes)
         return needs_steps(trainer, entry, (x, y, weight), classes, found)
 
+    def _part(self, entry: str) -> Part:
+        """The rows of a batch that this process reads: where others train with it, its own, at least one. All
+        where they are texts, which are as long as the longest of the batch."""
+        team = None if entry == "predict" or self._trainer.model.varies else teams.team()
+        if team is None:
+            return lambda first, end: (first, end)
+
+        def own(first: int, end: int) -> tuple[int, int]:
+            low, high = team.part(end - first)
+            return (first + low, first + high) if low < high else (first, first + 1)
+
+        return own
+
     def _runner(self, entry: str) -> Any:
-        steps = self._options["steps"]
+        steps, part = self._options["steps"], self._part(entry)
 
         def run(arrays: Any, order: Array | None, size: int, start: int, stop: int) -> list[Array]:
             results = []
             last = self.count if steps is None else min(steps * size, self.count)
             for first in range(start, stop, size):
+                end = min(first + size, stop)
                 if self._most:
                     self._ahead = self._ahead or Ahead(self._read, self._most)
-                    read = self._ahead.rows(order, first, size, last)
+                    read = self._ahead.rows(order, first, size, last, part)
                 else:
-                    read = self._read(rows_from(order, first, min(first + size, stop)))
-                batch, n = self._conforming(entry, *read)
-                results.append(self._trainer.engines.needed().run(entry, n, batch))
+                    read = self._read(rows_from(order, *part(first, end)))
+                batch, _ = self._conforming(entry, *read)
+                results.append(self._trainer.engines.needed().run(entry, end - first, batch))
             return joined(results)
 
         return run

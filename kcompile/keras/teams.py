@@ -30,6 +30,9 @@ class Team(Protocol):
     def together(self, trainer: Any, what: str) -> AbstractContextManager[Together]:
         """Around a call of `fit` or `evaluate`. An error in it, on any rank, ends it on all."""
 
+    def part(self, n: int) -> tuple[int, int]:
+        """Which of the n samples of a batch are this process's: from, to."""
+
     def runner(self, engine: Any, entry: str, arrays: Sequence[Array]) -> Any:
         """What runs an entry over the rows of all shards, of which this process has these arrays."""
 

@@ -223,7 +223,10 @@ class ParallelEngine:
             self._lengths[entry] = self.inner._lengths(inputs, entry)
         step = self.step(entry, self._lengths[entry])
         start, stop = self.group.part(n)
-        rows = [x[start:stop] for x in inputs] if inputs and len(inputs[0]) == n else inputs
+        if inputs and len(inputs[0]) == n:
+            rows = [x[start:stop] for x in inputs]
+        else:  # already this rank's; a row that is none of it was read to have one
+            rows = [x[: stop - start] for x in inputs]
         try:
             return step.run(n, self.group.first(n), rows)
         except RowError as error:

@@ -289,19 +289,16 @@ class _Analysis:
     def _of_numbered(
         self, node: Node, types: Sequence[TensorType], kinds: Sequence[Kind]
     ) -> tuple[int | None, bool]:
-        """Of rows of a table by numbers."""
+        """Of rows of a table by numbers: one table for all, or one of each sample."""
         table, numbers = kinds[0], kinds[1]
-        if table.place or ((table.way == "rows") == (node.op.numbered == 0) and not numbers.place):
-            if table.way == "rows" or table.place:
-                raise _Mixed("which reads rows of other samples")
-        if node.op.numbered == 0 and table.way != "rows":
-            if numbers.place:
-                raise _Mixed("which reads the place of a sample in its batch")
-            return numbers.outer, False
-        if node.op.numbered != 0 and table.way != "rows":
-            raise _Mixed("which reads tables of samples that have none")
-        if node.op.numbered != 0 and numbers.place:
+        if node.op.numbered == 0 and table.way == "rows":
+            raise _Mixed("which reads rows of other samples")
+        if table.place or numbers.place:
             raise _Mixed("which reads the place of a sample in its batch")
+        if node.op.numbered == 0:
+            return numbers.outer, False
+        if table.way != "rows":
+            raise _Mixed("which reads tables of samples that have none")
         return 1, False
 
     # ---- contractions

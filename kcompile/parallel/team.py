@@ -21,6 +21,7 @@ import numpy as np
 
 from kcompile.keras.feeding import Batches, Rows
 from kcompile.keras.layers import BatchNormalization
+from kcompile.keras.stored import StoredRows
 from kcompile.keras.teams import Together
 from kcompile.parallel.communicator import Communicator, share_objects
 from kcompile.parallel.engine import ParallelEngine
@@ -274,6 +275,8 @@ class _Call(Together):
                 told[f"shape of {of}"] = array.shape[1:] if self.team.shards else array.shape
                 if not self.team.shards:
                     told[f"numbers of {of}"] = checksum(array)
+        elif isinstance(feed, StoredRows) and not self.team.shards:
+            told[f"the first batch of {name}"] = checksum(feed.first("test", feed.params["batch_size"]))
         elif isinstance(feed, Rows) and self.team.shards:
             raise UnsupportedError(
                 describe(
