@@ -26,6 +26,7 @@ from kcompile.codegen.gpu import emission
 from kcompile.codegen.gpu.device import Grid, device_function
 from kcompile.codegen.program import Size
 from kcompile.ir import interpreter
+from kcompile.parallel.communicator import Alone
 from kcompile_runtime import cuda_driver
 from kcompile_runtime.cuda import CudaProgram, Held
 
@@ -64,6 +65,24 @@ def test_predictions_are_the_processors(device: FakeDriver):
             on_device.predict(x, batch_size=batch_size), expected, rtol=1e-5, atol=1e-6
         )
     assert on_device.verify(x).ok
+
+
+def test_stages_between_sums_of_ranks(device: FakeDriver):
+    """Data-parallel training: gradients come back to be summed, and go to the step that updates; dropout
+    draws by the numbers of the samples."""
+    (x, y), losses = data(), []
+    for target in ("native", "cuda"):
+        net = keras.Sequential(
+            [keras.layers.Dense(6, input_shape=(4,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
+        )
+        net.compile(optimizer=keras.optimizers.Adam(clipnorm=0.5), loss="mse")
+        net.set_weights([np.full(w.shape, 0.2, "float32") for w in net.get_weights()])
+        net.random_state.seed.assign(np.uint32(3))
+        compiled = kcompile.compile(net, target=target)
+        with kcompile.distribute(Alone()):
+            history = compiled.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+        losses.append(history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_sizes_that_only_the_data_say(device: FakeDriver):
