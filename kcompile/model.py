@@ -263,8 +263,10 @@ class CompiledModel:
     def fit(self, *args: Any, **options: Any) -> Any:
         """Train, and give Keras' `History`; a live Keras model has the new weights when this returns, and
         when its callbacks are told of an epoch. Arguments are those of Keras' `Model.fit` (x, y, batch_size,
-        epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, ...). Raises
-        NotCompiledError before `compile`; InputError, InputTypeError, before the first step."""
+        epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight, ...), and
+        resume: the folder of a callback `kcompile.keras.callbacks.Checkpoint`, where the training goes on.
+        Raises NotCompiledError before `compile`; InputError, InputTypeError, before the first step;
+        ModelError for the state of another training."""
         return self._with_live(self.model.fit, args, options)
 
     def train_on_batch(self, *args: Any, **options: Any) -> Any:

@@ -3,9 +3,10 @@
     python tests/kills.py [--kills 1000] [--saves 300] [--jobs 2] [--seed 0]
 
 Trainings with a `Checkpoint`: a process trains a small network, gets SIGKILL at a random time, and another
-one goes on with `fit(resume=...)`, until one comes to its end. That must have the bits of a training that
-nobody killed: weights, the optimizer's state, the History, the table of a CSVLogger, what callbacks keep. The
-kinds of data are arrays, sequences with workers, generators, a stateful network and a dataset of Keras 3.
+one goes on with `fit(resume=...)`, until one comes to its end. They are forks of a process that has imported
+kcompile and done nothing. That must have the bits of a training that nobody killed: weights, the optimizer's
+state, the History, the table of a CSVLogger, what callbacks keep. The kinds of data are arrays, sequences
+with workers, generators, a stateful network and a dataset of Keras 3.
 
 Saves of every kind: a process saves one and another content under one name again and again, and gets SIGKILL;
 what is there must be one of the two, whole. On a file system that is full (one in memory, where the user may
@@ -21,15 +22,18 @@ import collections
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import random
 import resource
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -158,35 +162,77 @@ def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, start_new_session=True, **pipes, **options)
 
 
-def ended_alone(kind: str, folder: Path) -> tuple[str, float]:
-    """The digest of a training that nobody kills, and how many seconds it trains."""
-    for part in (folder / "warm", folder / "whole"):  # the first one compiles
-        part.mkdir(parents=True)
-        process = started("--train", kind, str(part))
-        assert process.stdout is not None
-        process.stdout.readline()
-        begin = time.monotonic()
-        out, error = process.communicate(timeout=LONGEST)
-        seconds = time.monotonic() - begin
-        if process.returncode:
-            raise Failed(f"{kind}: {error}")
-    return out.split("ended ")[1].strip(), seconds
+class Child:
+    """A process that trains: a fork of one that has imported all and has made nothing. lines: what it
+    prints."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        read, write = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            status = 1
+            try:
+                os.setsid()
+                os.dup2(write, 1)
+                os.dup2(write, 2)
+                sys.stdout = os.fdopen(1, "w")
+                train(kind, folder)
+                status = 0
+            except BaseException:
+                os.write(2, traceback.format_exc().encode())
+            finally:
+                os._exit(status)
+        os.close(write)
+        self._read = read
+        self.text = ""
+
+    def wait(self, seconds: float, word: str = "no such word") -> None:
+        """Until it prints the word, or ends; not longer than so many seconds."""
+        stop = time.monotonic() + seconds
+        while word not in self.text and (left := stop - time.monotonic()) > 0:
+            if select.select([self._read], [], [], left)[0]:
+                piece = os.read(self._read, 65536)
+                self.text += piece.decode()
+                if not piece:
+                    return
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def status(self) -> int:
+        """Its exit status, when it has ended."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        # what it printed before; processes that made batches for it may still have its output open
+        while select.select([self._read], [], [], 0)[0] and (piece := os.read(self._read, 65536)):
+            self.text += piece.decode()
+        os.close(self._read)
+        return code
 
 
 class Killer:
     """Trains one kind again and again, with kills. counts: of what happened."""
 
     def __init__(self, kind: str, folder: Path, seed: int) -> None:
-        self.kind, self.folder, self.random = kind, folder, random.Random(f"{kind} {seed}")
+        self.kind, self.folder, self.random = kind, folder / kind, random.Random(f"{kind} {seed}")
         self.counts: collections.Counter[str] = collections.Counter()
-        self.digest, self.seconds = ended_alone(kind, folder / kind)
-        self._number = 0
+        self.start = self.seconds = 0.0  # until it trains, and while it does
+        for place in (self.folder / "warm", self.folder / "whole"):  # the first one compiles
+            place.mkdir(parents=True)
+            child, begin = Child(kind, place), time.monotonic()
+            child.wait(LONGEST, READY)
+            self.start = time.monotonic() - begin
+            child.wait(LONGEST, "ended")
+            self.seconds = time.monotonic() - begin - self.start
+            if child.status():
+                raise Failed(f"{kind}: {child.text}")
+        self.digest = child.text.split("ended ")[1].strip()
 
     def kill(self, kills: int) -> None:
         """Until so many processes were killed, and the training after the last one has come to its end."""
+        number = 0
         while self.counts["kills"] < kills:
-            self._number += 1
-            place = self.folder / self.kind / str(self._number)
+            number += 1
+            place = self.folder / str(number)
             place.mkdir()
             while not self._one(place, self.counts["kills"] < kills):
                 pass
@@ -194,45 +240,60 @@ class Killer:
 
     def _one(self, place: Path, kills: bool) -> bool:
         """One process of a training; whether it came to its end."""
-        process = started("--train", self.kind, str(place))
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if line.startswith(RESUMED):
-            self.counts["resumed"] += 1
-            line = process.stdout.readline()
-        if kills:
-            # most of them while it trains, some before
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self.random.uniform(0, 0.5 * self.seconds))
-        if kills and process.poll() is None:
-            process.kill()
-        out, error = process.communicate(timeout=LONGEST)
-        out = line + out
-        if DAMAGED in error:
-            raise Failed(f"{self.kind}: a state was damaged: {error}")
-        if process.returncode == -signal.SIGKILL and "ended" not in out:
+        child = Child(self.kind, place)
+        if kills and self.random.random() < 0.1:
+            child.wait(self.random.uniform(0, self.start))
+            child.kill()
+        elif kills:
+            child.wait(LONGEST, READY)
+            child.wait(self.random.uniform(0, 0.7 * self.seconds), "ended")
+            child.kill()
+        else:
+            child.wait(LONGEST, "ended")
+        status = child.status()
+        self.counts["resumed"] += RESUMED in child.text and READY in child.text
+        if DAMAGED in child.text:
+            raise Failed(f"{self.kind}: a state was damaged: {child.text}")
+        if status == -signal.SIGKILL and "ended" not in child.text:
             self.counts["kills"] += 1
-            self.counts["in training"] += READY in out
+            self.counts["in training"] += READY in child.text
             return False
-        if "ended" not in out:
-            raise Failed(f"{self.kind}: {out}{error}")
+        if "ended" not in child.text:
+            raise Failed(f"{self.kind}: {child.text}")
         self.counts["trainings"] += 1
-        if out.split("ended ")[1].strip() != self.digest:
-            raise Failed(f"{self.kind}: other bits, in {place}, which stays")
-        left = len(list((place / "states").glob(".*.part")))
-        self.counts["unfinished files left"] += left
+        if child.text.split("ended ")[1].strip() != self.digest:
+            shutil.copytree(place, f"{self.kind}-failed", dirs_exist_ok=True)
+            raise Failed(f"{self.kind}: other bits, see {self.kind}-failed")
+        self.counts["unfinished files left"] += len(list((place / "states").glob(".*.part")))
         return True
 
 
+def kill_one_kind(kind: str, kills: int, seed: int, folder: Path) -> None:
+    """In a process of its own, which has one thread, so that it may fork."""
+    from kcompile import keras, keras3
+
+    for package in (keras, keras3):  # which import what they are asked for
+        _ = package.layers.Dense, package.models.Sequential, package.callbacks.CSVLogger
+    killer = Killer(kind, folder, seed)
+    killer.kill(kills)
+    print(json.dumps(killer.counts))
+
+
 def trainings(kills: int, jobs: int, seed: int, folder: Path) -> None:
-    killers = [Killer(kind, folder, seed) for kind in KINDS]
-    shares = [kills // len(KINDS) + (number < kills % len(KINDS)) for number in range(len(KINDS))]
+    total: collections.Counter[str] = collections.Counter()
+
+    def run(number: int) -> None:
+        share = kills // len(KINDS) + (number < kills % len(KINDS))
+        process = started("--killer", KINDS[number], str(share), str(seed), str(folder))
+        out, error = process.communicate()
+        if process.returncode:
+            raise Failed(f"{out}{error}")
+        total.update(json.loads(out))
+        print(f"  {KINDS[number]:10} {out.strip()}", flush=True)
+
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda pair: pair[0].kill(pair[1]), zip(killers, shares)))
-    total = sum((killer.counts for killer in killers), collections.Counter())
-    for killer in killers:
-        print(f"  {killer.kind:10} {dict(killer.counts)}")
-    print(f"trainings: {dict(total)}; every end has the bits of a training that nobody killed")
+        list(pool.map(run, range(len(KINDS))))
+    print(f"trainings: {dict(total)}; every end has the bits of a training that nobody killed", flush=True)
 
 
 # ---------------------------------------------------------------- saves
@@ -447,11 +508,12 @@ def main() -> int:
     parser.add_argument("--saves", type=int, default=300)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--train", nargs=2, metavar=("KIND", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--killer", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--save", nargs=2, metavar=("KIND", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.train:
-        train(given.train[0], Path(given.train[1]))
+    if given.killer:
+        kind, kills, seed, folder = given.killer
+        kill_one_kind(kind, int(kills), int(seed), Path(folder))
         return 0
     if given.save:
         save_again(given.save[0], Path(given.save[1]))

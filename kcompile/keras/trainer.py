@@ -372,6 +372,7 @@ class Trainer(OfData):
         )
         for callback in callback_list.callbacks:
             callback.validation_data = held.arrays if type(held) is Rows else None
+            callback._resumes = kept is not None and kept.resumes
         style = edition(self.model.vintage).bar
         if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
             print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
@@ -381,6 +382,8 @@ class Trainer(OfData):
         self._first_epoch: int | None = None
         if kept is not None:
             of = {"shuffle": shuffle, "initial_epoch": span.start, "metrics": " ".join(names)}
+            validated = ",".join(str(epoch) for epoch in range(64) if validation.after(epoch))
+            of |= {"the epochs with validation": validated if held else "none"}
             of |= {f"{what} of the data": v for what, v in self._params(feed).items()}
             of |= {f"{what} of the validation data": v for what, v in (held.params if held else {}).items()}
             feeds = {"train": feed, **({} if held is None else {"test": held})}

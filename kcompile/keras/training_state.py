@@ -109,8 +109,6 @@ class Keeping:
             if self.data is not None:
                 self._drawing |= feed.load_state(self.data[0][name], self.data[1])
         warn_of_silent((c for c in events.callbacks if self._given), self._pickles)
-        for callback in events.callbacks:
-            callback._resumes = self.resumes
         for checkpoint in self._given:
             checkpoint.begin()
             for state in (

@@ -179,6 +179,17 @@ def test_a_damaged_state_is_passed_over(tmp_path: Path) -> None:
         train(tmp_path, every="epoch", resume=True)
 
 
+def test_callbacks_that_went_on_begin_anew(tmp_path: Path) -> None:
+    np.random.seed(0)
+    logger, model = C.CSVLogger(tmp_path / "log.csv"), dense()
+    given = {"batch_size": 8, "verbose": 0}
+    model.fit(X, Y, callbacks=[logger, C.Checkpoint(tmp_path / "states")], **given)
+    model.fit(X, Y, epochs=2, callbacks=[logger], resume=tmp_path / "states", **given)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    model.fit(X, Y, callbacks=[logger], **given)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
 def test_states_are_not_mixed(tmp_path: Path) -> None:
     train(tmp_path, every="epoch", validation_split=0.2)
     with pytest.raises(InputError, match=r"3 states.*resume=.*overwrite=True"):

@@ -34,10 +34,10 @@ class Checkpoint(Callback):
     bits: weights, the optimizer's state, moving statistics, counters of random numbers, the place in the
     epoch and the order of its batches, averages so far, the History, what callbacks keep.
 
-    path: the folder, which belongs to this training alone. every: "epoch", "5 epochs", "100 batches", "30
-    seconds", minutes or hours too, or a number of batches. keep: how many of the states stay.
-    pickle_callbacks: whether callbacks of a script's own classes that define no `state` are kept by pickle;
-    reading a pickle runs what it says, so that only folders of one's own should be resumed with it.
+    path: the folder, which belongs to this training alone, one call of `fit`. every: "epoch", "5 epochs",
+    "100 batches", "30 seconds", minutes or hours too, or a number of batches. keep: how many of the states
+    stay. pickle_callbacks: whether callbacks of a script's own classes that define no `state` are kept by
+    pickle; reading a pickle runs what it says, so that only folders of one's own should be resumed with it.
     overwrite: whether a training that begins anew deletes the states that are there; else it raises
     InputError.
 
