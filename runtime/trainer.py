@@ -17,7 +17,7 @@ from kcompile_runtime import batching
 from kcompile_runtime.arrays import Array, address, aligned
 from kcompile_runtime.checks import check_flag
 from kcompile_runtime.contents import results_of
-from kcompile_runtime.errors import InputError, NativeError, describe
+from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import TensorSpec, specs_of
 from kcompile_runtime.training import Averages
@@ -209,7 +209,7 @@ def _tensors(state: Array, described: Sequence[Any]) -> dict[str, Array]:
     for item, spec in zip(described, specs_of(described)):
         end = item["offset"] + spec.nbytes(1)
         if end > state.size:
-            raise NativeError(f"damaged: its state has no place for {spec.name!r}")
+            raise ArtifactError(f"damaged: its state has no place for {spec.name!r}")
         part = state[item["offset"] : end]
         found[spec.name] = part.view(spec.numpy_dtype).reshape(spec.bind(1))
     return found

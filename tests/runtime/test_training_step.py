@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -15,9 +16,11 @@ import pytest
 import kcompile
 from kcompile import cli
 from kcompile.keras import layers as L
-from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras import losses, metrics, newer_optimizers, optimizers
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime import InputError, InputTypeError, NativeError, Trainer, load
+from kcompile.keras.settings import running
+from kcompile_runtime import ArtifactError, InputError, InputTypeError, Trainer, contents, load
+from kcompile_runtime.elf import Section
 from kcompile_runtime.errors import NotCompiledError, RowError, UnsupportedError
 
 RNG = np.random.default_rng(7)
@@ -326,4 +329,74 @@ def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", str(library)]) == 0
     assert "training   loss, acc" in capsys.readouterr().out
     assert load(library).trainer().train_on_batch(X, Y)[0] > 0
-    assert issubclass(NativeError, Exception)
+
+
+def test_a_step_of_its_own_is_refused(tmp_path: Path) -> None:
+    class Own(Model):
+        def train_step(self, data):
+            return {"loss": 0.0}
+
+    x = L.Input((3,))
+    model = Own(x, L.Dense(2)(x), vintage="keras3", name="own")
+    model.compile("sgd", "mse")
+    with pytest.raises(UnsupportedError, match="trained by a step of its own"):
+        kcompile.export(model, tmp_path / "own.so", train=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("inputs", None),
+        ("outputs", []),
+        ("weights", -1),
+        ("weights", 99),
+        ("state", [{"name": "w", "dtype": "float32", "shape": [2], "offset": -64}]),
+        ("state", [{"name": "w", "dtype": "float99", "shape": [2], "offset": 64}]),
+        ("checks", [1]),
+        ("report", {"names": ["loss"]}),
+        ("report", {"names": [1], "kept": {}, "ends": {}, "averages_loss": True, "by_name": False}),
+        ("report", None),
+    ],
+)
+def test_what_a_damaged_file_says_of_its_step_is_found(key: str, value: object, made: Path) -> None:
+    about = elsewhere.metadata(made)
+    good = Section("", 0, json.dumps(about).encode(), 0, 0)
+    assert contents._parse(good)["step"] == about["step"]
+    about["step"][key] = value
+    with pytest.raises(ArtifactError, match="damaged"):
+        contents._parse(Section("", 0, json.dumps(about).encode(), 0, 0))
+
+
+def of_keras3(optimizer: object) -> Sequential:
+    np.random.seed(6)
+    model = Sequential(
+        [
+            L.Dense(8, activation="relu", input_shape=(6,)),
+            L.BatchNormalization(),
+            L.GaussianNoise(0.1),
+            L.Dense(1, activation="sigmoid"),
+        ],
+        vintage="keras3",
+    )
+    model.compile(optimizer, "binary_crossentropy", metrics=[metrics.AUC(num_thresholds=10), "accuracy"])
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["Adam", "Nadam", "Lion", "Adafactor", "Ftrl", "Lamb", "sums", "averages", "decays"]
+)
+def test_optimizers_of_keras3(name: str, tmp_path: Path) -> None:
+    """With all that they keep: gradients of several batches, moving averages of weights."""
+    given = {
+        "sums": {"gradient_accumulation_steps": 2},
+        "averages": {"use_ema": True, "ema_overwrite_frequency": 2},
+        "decays": {"weight_decay": 0.01},
+    }.get(name, {})
+    with running("keras3"):
+        optimizer = getattr(newer_optimizers, name, None) or getattr(optimizers, name, optimizers.Adam)
+        model = of_keras3(optimizer(**given))
+    trainer = load(kcompile.export(model, tmp_path / "later.so", train=True)).trainer()
+    x = RNG.normal(size=(N, 6)).astype(np.float32)
+    same_steps(model, trainer, x, RNG.integers(0, 2, (N, 1)).astype(np.float32), W)
