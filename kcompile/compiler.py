@@ -24,6 +24,7 @@ from kcompile.ir.indices import index_checks
 from kcompile.ir.specs import spec_of
 from kcompile_runtime.debug import CODE, LOOPS, Log
 from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.layout import Memory
 
 # What makes code is imported by the stages that use it: a model that was compiled before needs none of it.
 if TYPE_CHECKING:
@@ -239,9 +240,9 @@ class Compiled:
 
 def entry_info(entry: Entry) -> EntryInfo:
     """The memory of a planned entry."""
-    from kcompile.codegen.llvm import module
+    from kcompile.codegen.llvm.memory import entry_memory
 
-    return EntryInfo(entry.name, (entry.arena.fixed, entry.arena.per_sample), module.entry_scratch(entry))
+    return EntryInfo(entry.name, entry_memory(entry))
 
 
 def compile_graph(
@@ -291,7 +292,7 @@ def load_on_device(
     from kcompile_runtime.cuda import CudaProgram
 
     made = compiled.on_device
-    entries = [EntryInfo(e["name"], e["arena"], 0) for e in made.table["entries"]]
+    entries = [EntryInfo(e["name"], Memory((e["arena"][0], e["arena"][1]))) for e in made.table["entries"]]
     program = CudaProgram(
         driver,
         made.ptx,
@@ -311,7 +312,7 @@ def entry_spec(compiled: Compiled, entry: EntryInfo) -> rt.EntrySpec:
 
     graph = compiled.graph
     if entry.name != compiled.name:
-        return rt.EntrySpec(entry.name, (), (), entry.arena, entry.scratch, reads_prepared=False)
+        return rt.EntrySpec(entry.name, memory=entry.memory, reads_prepared=False)
     checks, places = index_checks(graph), {v: i for i, v in enumerate(graph.inputs.values())}
     inputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items())
     outputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items())
@@ -319,8 +320,7 @@ def entry_spec(compiled: Compiled, entry: EntryInfo) -> rt.EntrySpec:
         entry.name,
         inputs,
         outputs,
-        entry.arena,
-        entry.scratch,
+        entry.memory,
         reads_prepared=True,
         writes_variables=bool(graph.updates),
         keeps_prepared=compiled.frozen,

@@ -182,7 +182,7 @@ class NativeEngine:
         graph = compiled.graph
         variables = sum(bytes_of(graph.type(v), 1) for v in graph.variables.values())
         moved = sum(bytes_of(graph.type(v), n) for v in (*graph.inputs.values(), *graph.outputs.values()))
-        return variables + moved + info.arena[0] + n * info.arena[1] + self.thread_count * info.scratch
+        return variables + moved + info.memory.at(n, self.thread_count)
 
     def _within(self, entry: str, n: int, lengths: Any) -> None:
         """Make the code of a training step for n samples anew where it would take more than the limit. Raises
@@ -205,8 +205,8 @@ class NativeEngine:
         planned = self._planned(step, n)
         if planned <= limit:
             return step
-        info = step.entry_info
-        budget = compiler.Budget(n, limit - (planned - info.arena[0] - n * info.arena[1]))
+        fixed, each = step.entry_info.memory.arena
+        budget = compiler.Budget(n, limit - (planned - fixed - n * each))
         return compiler.compile_graph(step.graph, step.name, step.target, False, budget)
 
     def training_step(self, graph: Graph, target: targets.Target, n: int | None) -> Compiled:

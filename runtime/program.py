@@ -19,7 +19,7 @@ import numpy as np
 
 from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, in_place
 from kcompile_runtime.execute import Executor
-from kcompile_runtime.layout import round_up
+from kcompile_runtime.layout import NONE, Memory
 from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import ForkLock, PoolFunctions, shared_pool
@@ -31,19 +31,18 @@ T = TypeVar("T")
 class EntrySpec:
     """What the runtime knows of an entry.
 
-    name: "predict", "train", ... inputs, outputs: its arrays, in order. arena: bytes as (fixed, per
-    sample). scratch: bytes for each thread, behind the arena. reads_prepared: the block that "prepare"
-    fills must be up to date before a call. writes_variables: calls exclude each other, and the block is out
-    of date after one, unless keeps_prepared: it does not depend on the variables that are written. checks:
-    the labels of the layers that read rows by numbers from data, in the order of the native code's checks.
-    numbers: of those that are inputs, (input, rows, label), for code that does not check.
+    name: "predict", "train", ... inputs, outputs: its arrays, in order. memory: the arena's, and behind it
+    that of each thread. reads_prepared: the block that "prepare" fills must be up to date before a call.
+    writes_variables: calls exclude each other, and the block is out of date after one, unless keeps_prepared:
+    it does not depend on the variables that are written. checks: the labels of the layers that read rows by
+    numbers from data, in the order of the native code's checks. numbers: of those that are inputs, (input,
+    rows, label), for code that does not check.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
-    arena: tuple[int, int] = (0, 0)
-    scratch: int = 0
+    memory: Memory = NONE
     reads_prepared: bool = True
     writes_variables: bool = False
     keeps_prepared: bool = False
@@ -229,11 +228,10 @@ class Program:
         return self.block.memory.tobytes()
 
     def _executor(self, entry: EntrySpec) -> Executor:
-        fixed, per_sample = entry.arena
         threads, pointers, pool = self._pool.threads, self._fixed, self._pointer
 
         def memory(n: int) -> int:
-            return round_up(fixed + n * per_sample) + threads * entry.scratch
+            return entry.memory.at(n, threads)
 
         def tail(arena: Array) -> tuple[Any, ...]:
             return (*pointers, ctypes.c_void_p(address(arena)), pool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from codegen.compiled import KERNEL, NATIVE, ROW, buffers, run, same_bits, sampl
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
 from kcompile.codegen.cost import THREAD_CYCLES
-from kcompile.codegen.llvm import module
+from kcompile.codegen.llvm import memory, module
 from kcompile.codegen.loops import (
     Alloc,
     Buffer,
@@ -39,6 +40,7 @@ from kcompile.codegen.loops import (
 )
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
 from kcompile_runtime.arrays import aligned_copy
+from kcompile_runtime.layout import Memory
 
 REGISTERS = Buffer("r", "float32", "register", 4)
 COL, DEPTH = Var("j"), Var("k")
@@ -445,7 +447,7 @@ def test_program(pool):
     library = jit.load(jit.optimise_and_compile([text, POOL], NATIVE))
     x, out = aligned_copy(samples("float32", size=32)[8:29]), aligned_copy(np.zeros(21, "float32"))
     constants = aligned_copy(np.array([0, 0, 0, 10], "float32"))
-    assert module.entry_scratch(entry) == 64
+    assert memory.entry_memory(entry).scratch_at(21) == 64
     arena = aligned_copy(np.zeros(entry.arena.at(21) + 2 * 64, np.uint8))
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, *[ctypes.c_void_p] * 7)(
         library.address("kc_predict")
@@ -467,3 +469,31 @@ def test_program(pool):
     expected = x * 16
     expected[0] += 10
     same_bits(out, expected)
+
+
+def test_memory_is_the_same_in_python_and_in_code():
+    shares = (((0, 0, 0), (6400, 64, 72)), ((128, 128, 0), (3200, 0, 100), (640, 128, 4)))
+    library = {}
+    for most in (0, 20):
+        planned = Memory((64, 192), shares, most)
+        text = f'target triple = "{NATIVE.triple}"\n' + memory.memory_ir(planned, "kc_predict")
+        library[most] = jit.load(jit.optimise_and_compile(text, NATIVE))
+        native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(
+            library[most].address("kc_predict_memory")
+        )
+        for n, threads in itertools.product((1, 2, 7, 19, 20, 21, 90, 5000), (1, 3, 40)):
+            assert native(n, threads) == planned.at(n, threads)
+        assert planned.at(5000) == (planned.at(20) if most else 64 + 5000 * 192 + 6400)
+
+
+def test_sums_that_are_never_the_most_are_left_out():
+    def kernel(name, *buffers):
+        body = [Alloc(b) for b in buffers]
+        return Launch(Function(name, (), (*body, store(buffers[0], 0, const(1.0, "float32")))), ())
+
+    few = Buffer("few", "float32", "scratch", 160, used=(0, 16))
+    more, fixed = replace(few, size=320, used=(0, 32)), Buffer("fixed", "float32", "scratch", 200)
+    entry = Entry(
+        "predict", (kernel("a", few), kernel("b", more), kernel("c", fixed), kernel("d", fixed, few))
+    )
+    assert memory.entry_memory(entry).scratch == (((0, 0, 0), (1280, 0, 128)), ((832, 832, 0), (640, 0, 64)))

@@ -316,7 +316,7 @@ def test_a_batch_too_large_for_a_launch(device: FakeDriver):
     function = device_function("k", [], Grid(Size(0, 1), 1, 1 << 20, 256), [])
     device.functions = {"k": function}
     ptx = emission.ptx(emission.emit([function], targets.device("sm_80")), targets.device("sm_80"))
-    entry = rt.EntrySpec("e", (spec,), (), (0, 0), 0)
+    entry = rt.EntrySpec("e", (spec,))
     program = CudaProgram(driver, ptx, table, b"", [entry], [])
     with pytest.raises(rt.DeviceError, match="2147483647 blocks"):
         program.run("e", 4096, [np.zeros(4096, np.float32)])

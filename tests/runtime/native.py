@@ -14,6 +14,7 @@ import numpy as np
 from kcompile.codegen.binary import jit
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.batches import batches_ir
+from kcompile.codegen.llvm.memory import entry_memory
 from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.loops import Alloc, Buffer, Function, N, Stmt, Var, cast, const, fma, load, loop, store
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
@@ -145,10 +146,7 @@ def compiled(
             [module.emit_program(program, target), pool_ir(target), batches_ir()], target
         )
     )
-    filled = [
-        replace(s, arena=(e.arena.fixed, e.arena.per_sample), scratch=module.entry_scratch(e))
-        for s, e in zip(specs, program.entries)
-    ]
+    filled = [replace(s, memory=entry_memory(e)) for s, e in zip(specs, program.entries)]
     return Runtime(
         library.address,
         filled,

@@ -24,6 +24,7 @@ from kcompile.codegen.binary.c_interface import (
     ABI,
     DTYPE_CODES,
     MAX_RANK,
+    MAX_SAMPLES,
     comment,
     draw_words,
     identifier,
@@ -35,11 +36,12 @@ from kcompile.codegen.binary.data import Data, Places
 from kcompile.codegen.binary.exported import Model, Step, Tensor
 from kcompile.codegen.binary.levels import levels_ir
 from kcompile.codegen.llvm import module
+from kcompile.codegen.llvm.memory import entry_memory
 from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import TensorType, bind
-from kcompile_runtime.layout import ALIGNMENT, round_up
+from kcompile_runtime.layout import ALIGNMENT
 from kcompile_runtime.replacing import replace_all, work_folder
 from kcompile_runtime.working import working
 
@@ -180,24 +182,17 @@ def _functions(
     each: Emission, places: Places, prefix: str, native: str, level: int = 0, linkage: str = ""
 ) -> list[str]:
     """The C functions around an emission's entries. native: how the names of its programs begin."""
-    model, target, entry = each.model, each.target, each.entry
-    called, scratch = f"{native}predict", module.entry_scratch(entry)
-    found = [run_ir(model, entry, places.model, scratch, target, prefix, called, linkage)]
+    model, target = each.model, each.target
+    called = f"{native}predict"
+    found = [run_ir(model, places.model, target, prefix, called, linkage)]
     if model.step is None or places.step is None:
         return found
-    train = _entry(model.step.program, "train")
-    both = [each for each in model.program.entries if each.name in ("predict", "prepare")]
-    memory = (
-        max(e.arena.fixed + (e.arena.per_sample if e.name == "prepare" else 0) for e in both),
-        entry.arena.per_sample,
-        max(map(module.entry_scratch, both)),
-    )
     baked, natives = (places.model.prepared, places.model.constants), (called, f"{native}prepare")
     step = f"{native}step_train"
     return [
         *found,
-        c_step.step_ir(model, train, places.step, module.entry_scratch(train), target, prefix, step, linkage),
-        c_step.state_run_ir(model, places.step, baked, memory, target, prefix, natives, level, linkage),
+        c_step.step_ir(model, places.step, target, prefix, step, linkage),
+        c_step.state_run_ir(model, places.step, baked, target, prefix, natives, level, linkage),
     ]
 
 
@@ -343,11 +338,11 @@ def _seal(path: Path) -> None:
 def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission] = ()) -> str:
     """The C header of an artifact, valid C99 and C++, whatever the names of the tensors. For wasm32
     its comment says how to call the module from JavaScript."""
-    arenas = [(target.name, entry.arena), *((each.target.name, each.entry.arena) for each in better)]
-    sizes = [f"{arena.fixed} + n * {arena.per_sample} bytes" for _, arena in arenas]
-    if len(set(sizes)) > 1:
-        sizes = [",\n   ".join(f"{size} ({level})" for size, (level, _) in zip(sizes, arenas))]
     entries = [entry, *(each.entry for each in better)]
+    names = [target.name, *(each.target.name for each in better)]
+    sizes = [_size_of_values(each) for each in entries]
+    if len(set(sizes)) > 1:
+        sizes = [",\n   ".join(f"{size} ({level})" for size, level in zip(sizes, names))]
     name = identifier(model.name)
     upper = name.upper()
     tensors = []
@@ -397,9 +392,15 @@ def header(model: Model, entry: Entry, target: Target, better: Sequence[Emission
     return text
 
 
+def _size_of_values(entry: Entry) -> str:
+    blocks = entry.blocks
+    n = "n" if blocks is None or blocks.samples > MAX_SAMPLES else f"min(n, {blocks.samples})"
+    return f"{entry.arena.fixed} + {n} * {entry.arena.per_sample} bytes"
+
+
 def _workspace(entry: Entry, n: int) -> int:
     """What `workspace_size` gives for n samples on one thread."""
-    return round_up(entry.arena.at(n)) + module.entry_scratch(entry) + ALIGNMENT
+    return entry_memory(entry).at(n) + ALIGNMENT
 
 
 def _elements(kind: TensorType) -> tuple[int, int]:

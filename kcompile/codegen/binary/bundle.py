@@ -23,16 +23,15 @@ from kcompile.codegen.llvm import batches, pool
 from kcompile.codegen.targets import Target
 from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
+from kcompile_runtime.layout import Memory
 
 
 @dataclass(frozen=True)
 class EntryInfo:
-    """What the runtime must know of an entry point. arena: its bytes as (fixed, per sample). scratch: bytes
-    for each thread."""
+    """What the runtime must know of an entry point."""
 
     name: str
-    arena: tuple[int, int]
-    scratch: int
+    memory: Memory
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Bundle:
     def from_bytes(data: bytes) -> Bundle:
         """The bundle of which `to_bytes` made these bytes. Raises ValueError or KeyError for other bytes."""
         head, (constants, *objects) = disk.unpack(data)
-        entries = tuple(EntryInfo(e["name"], tuple(e["arena"]), e["scratch"]) for e in head["entries"])
+        entries = tuple(EntryInfo(e["name"], Memory.of(e["memory"])) for e in head["entries"])
         digest, numbers = head["prepares"]
         return Bundle(tuple(objects), entries, head["prepared"], constants, (digest, tuple(numbers)))
 

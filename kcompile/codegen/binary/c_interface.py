@@ -17,7 +17,6 @@ from kcompile.codegen.binary.exported import Model, Tensor
 from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.llvm.template import filled
 from kcompile.codegen.llvm.values import literal, memory_type
-from kcompile.codegen.program import Entry
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import BYTES, Batch, TensorType, bind
 from kcompile_runtime.layout import ALIGNMENT, ELEMENTS, round_up
@@ -28,7 +27,7 @@ MAX_RANK = 8
 DTYPE_CODES = {name: e.code for name, e in ELEMENTS.items()}
 
 OK, NULL, WORKSPACE, _BATCH, SELFTEST, BAD_STATE = 0, 1, 2, 3, 6, 8
-_MAX_N = 2**31 - 1  # far from where sizes in bytes would overflow
+MAX_SAMPLES = 2**31 - 1  # far from where sizes in bytes would overflow
 _EXPORTS = (
     "abi",
     "input_count",
@@ -80,16 +79,13 @@ def prefix_of(model: Model) -> str:
 
 def run_ir(
     model: Model,
-    entry: Entry,
     offsets: DataOffsets,
-    scratch: int,
     target: Target,
     prefix: str,
     called: str = "kc_predict",
     linkage: str = "",
 ) -> str:
-    """Definitions of `run` and `workspace_size`. scratch: bytes for each thread of the pool. called: the
-    entry's native function."""
+    """Definitions of `run` and `workspace_size`. called: the entry's native function."""
     word = target.pointer_bytes
     call = Call(prefix, "workspace_size", "run", called, linkage)
     checks = null_checks("inputs", len(model.inputs), word) + null_checks("outputs", len(model.outputs), word)
@@ -97,7 +93,6 @@ def run_ir(
         call,
         target,
         model.batch,
-        (entry.arena.fixed, entry.arena.per_sample, scratch),
         (offsets.prepared, offsets.constants),
         [None if offset is None else (_DATA, offset) for offset in offsets.variables],
         CHECKS=checks,
@@ -108,29 +103,40 @@ def run_ir(
 @dataclass(frozen=True)
 class Call:
     """Two C functions, the one that says how much memory the other needs, which calls an entry's native
-    function."""
+    function. before: that of an entry that is called before it for one sample, empty where none is."""
 
     prefix: str
     size: str
     run: str
     called: str
     linkage: str = ""
+    before: str = ""
+
+    def sizes(self) -> str:
+        """Declarations of the functions that say how much memory entries need."""
+        names = filter(None, (self.called, self.before))
+        return "\n".join(f"declare hidden i64 @{name}_memory(i64, i64)" for name in names)
+
+    def needs(self) -> str:
+        """Code that gives what the call needs, for %n samples and %wide threads, as %both."""
+        if not self.before:
+            return f"  %both = call i64 @{self.called}_memory(i64 %n, i64 %wide)"
+        return f"""  %own = call i64 @{self.called}_memory(i64 %n, i64 %wide)
+  %before = call i64 @{self.before}_memory(i64 1, i64 %wide)
+  %both = call i64 @llvm.smax.i64(i64 %own, i64 %before)"""
 
 
 def call_ir(
     call: Call,
     target: Target,
     batch: int | None,
-    memory: tuple[int, int, int],
     blocks: tuple[int, int],
     variables: Sequence[Place | None],
     **words: str,
 ) -> str:
-    """Definitions of the two functions. batch: the only one accepted. memory: bytes of the arena, fixed and
-    for each sample, and of scratch for each thread. blocks: the offsets of the prepared block and of
-    constants. variables: where each lies. words: more of those of the template."""
-    least, most = (1, _MAX_N) if batch is None else (batch, batch)
-    fixed, per_sample, scratch = memory
+    """Definitions of the two functions. batch: the only one accepted. blocks: the offsets of the prepared
+    block and of constants. variables: where each lies. words: more of those of the template."""
+    least, most = (1, MAX_SAMPLES) if batch is None else (batch, batch)
     return filled(
         _FOLDER / "c_run.ll",
         PREFIX=call.prefix,
@@ -146,11 +152,10 @@ def call_ir(
         THREADS=MAX_THREADS,
         LEAST=least,
         MOST=most,
-        ARENA_PER_SAMPLE=per_sample,
+        SIZES=call.sizes(),
+        NEEDS=call.needs(),
         ALIGNMENT=ALIGNMENT,
         PADDING=ALIGNMENT - 1,
-        ARENA_ROUNDED=fixed + ALIGNMENT - 1,
-        SCRATCH=scratch,
         VARIABLES=max(len(variables), 1),
         PREPARED=blocks[0],
         CONSTANTS=blocks[1],

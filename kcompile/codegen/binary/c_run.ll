@@ -3,6 +3,7 @@
 @$DATA = external hidden constant i8, align $PAGE
 declare i32 @$ENTRY(i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
 declare i32 @kc_pool_threads(ptr)
+$SIZES
 $DECLARED
 define internal ptr @kc_align(ptr %memory) alwaysinline {
   %at = ptrtoint ptr %memory to i64
@@ -12,7 +13,7 @@ define internal ptr @kc_align(ptr %memory) alwaysinline {
   ret ptr %aligned
 }
 
-; Arena, scratch for each thread, and $ALIGNMENT bytes to align them; 0 for numbers that are refused.
+; What the entries need (see llvm/memory.py), and $ALIGNMENT bytes to align it; 0 for numbers that are refused.
 define $LINKAGE i64 @$PREFIX_$SIZE_OF(i64 %n, i32 %threads) {
   %enough = icmp sge i64 %n, $LEAST
   %few = icmp sle i64 %n, $MOST
@@ -21,12 +22,8 @@ define $LINKAGE i64 @$PREFIX_$SIZE_OF(i64 %n, i32 %threads) {
   %batch = and i1 %enough, %few
   %count = and i1 %some, %sane
   %good = and i1 %batch, %count
-  %samples = mul i64 %n, $ARENA_PER_SAMPLE
-  %arena = add i64 %samples, $ARENA_ROUNDED
-  %round = and i64 %arena, -$ALIGNMENT
   %wide = sext i32 %threads to i64
-  %scratch = mul i64 %wide, $SCRATCH
-  %both = add i64 %round, %scratch
+$NEEDS
 $MORE
   %size = add i64 $ALL, $ALIGNMENT
   %result = select i1 %good, i64 %size, i64 0

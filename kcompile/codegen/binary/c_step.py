@@ -43,7 +43,7 @@ from kcompile.codegen.binary.exported import Model, StateTensor, Step, Tensor
 from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.llvm.template import filled
 from kcompile.codegen.llvm.values import memory_type
-from kcompile.codegen.program import Entry, Size
+from kcompile.codegen.program import Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import BYTES, Batch, TensorType
 from kcompile_runtime.layout import ALIGNMENT, round_up
@@ -115,19 +115,10 @@ def magic(state: Sequence[StateTensor]) -> int:
 # ---------------------------------------------------------------- what a target's code has
 
 
-def step_ir(
-    model: Model,
-    entry: Entry,
-    data: StepData,
-    scratch: int,
-    target: Target,
-    prefix: str,
-    called: str,
-    linkage: str = "",
-) -> str:
+def step_ir(model: Model, data: StepData, target: Target, prefix: str, called: str, linkage: str = "") -> str:
     """Definitions of `train` and `train_workspace_size`. Arguments as of `c_interface.run_ir`."""
     step = _step(model)
-    word, arena = target.pointer_bytes, entry.arena
+    word = target.pointer_bytes
     given = len(step.inputs) - step.weights
     blocks = list(_blocks(step))
     lines = [line for k, (_, _, type) in enumerate(blocks) for line in _block_bytes(k, type)]
@@ -139,7 +130,6 @@ def step_ir(
         Call(prefix, "train_workspace_size", "train", called, linkage),
         target,
         model.batch,
-        (arena.fixed, arena.per_sample, scratch),
         (0, data.constants),
         data.variables,
         STATE_PARAMETER=" ptr %state,",
@@ -238,7 +228,6 @@ def state_run_ir(
     model: Model,
     data: StepData,
     baked: tuple[int, int],
-    memory: tuple[int, int, int],
     target: Target,
     prefix: str,
     called: tuple[str, str],
@@ -246,8 +235,8 @@ def state_run_ir(
     linkage: str = "",
 ) -> str:
     """Definitions of `state_run` and `state_workspace_size`. baked: the offsets of the prepared block of the
-    exported weights, and of constants, in the data. memory: what predictions and "prepare" need, as
-    `call_ir` has it. called: the native functions of both. level: of the target, from 0."""
+    exported weights, and of constants, in the data. called: the native functions that predict and prepare.
+    level: of the target, from 0."""
     step = _step(model)
     word = target.pointer_bytes
     checks = null_checks("inputs", len(model.inputs), word) + null_checks("outputs", len(model.outputs), word)
@@ -270,8 +259,9 @@ def state_run_ir(
             ),
         }
     at = offsets_of(step.state)[1] if prepares(model) else baked[0]
-    call = Call(prefix, "state_workspace_size", "state_run", called[0], linkage)
-    return call_ir(call, target, model.batch, memory, (at, baked[1]), data.predicted, **words)
+    before = called[1] if prepares(model) else ""
+    call = Call(prefix, "state_workspace_size", "state_run", called[0], linkage, before)
+    return call_ir(call, target, model.batch, (at, baked[1]), data.predicted, **words)
 
 
 def _state_checks(step: Step) -> str:

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import cost
+from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access
-from kcompile.ir.types import Batch, Dim, row_major
+from kcompile.ir.types import Batch, Dim, numel, row_major
 
 FLOAT = 4
 
@@ -233,9 +234,14 @@ class FlatRows:
     block_items: int
 
     @property
+    def items(self) -> Dim:
+        """What an iteration of the parallel loop has of the rows is one of these: a row."""
+        return self.size
+
+    @property
     def sums_rows(self) -> int:
-        """Rows of scratch for a block."""
-        return self.block_items
+        """Rows of scratch for an item."""
+        return 1
 
 
 def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, block_items: int) -> FlatRows:
@@ -282,6 +288,13 @@ class GridRows:
         return ceil_div(multiple(self.lines.size), self.item_lines)
 
     @property
+    def items(self) -> Dim:
+        """What an iteration of the parallel loop has of the rows is one of these: some lines."""
+        lines = self.lines.size
+        count = lines if isinstance(lines, Batch) else self.line_blocks
+        return numel([*(x.size for x in self.outer), count])
+
+    @property
     def sums_rows(self) -> int:
         """Rows of scratch for an item."""
         return self.item_lines * multiple(self.width.size)
@@ -307,6 +320,14 @@ def choose_strips(
     if short:
         strips.append(Strip(Tile(rows - 1, vectors), (count - short) * rows, short))
     return tuple(strips)
+
+
+def items_buffer(name: str, dtype: str, rows: FlatRows | GridRows, each: int) -> Buffer:
+    """Memory for a block of items, `each` elements for one; of fewer where there are not as many."""
+    items, size = rows.items, rows.block_items
+    if isinstance(items, int):
+        return Buffer(name, dtype, "scratch", min(size, items) * each)
+    return Buffer(name, dtype, "scratch", size * each, used=(0, items.multiple * each))
 
 
 # ---------------------------------------------------------------- depth

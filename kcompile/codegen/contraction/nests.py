@@ -22,6 +22,7 @@ from kcompile.codegen.contraction.blocking import (
     Strip,
     cache_elements,
     ceil_div,
+    items_buffer,
     merge,
     multiple,
 )
@@ -40,7 +41,7 @@ from kcompile.codegen.contraction.packing import Copy, PanelCopy, Side, copy_box
 from kcompile.codegen.contraction.plan import Plan, group_is_column, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
 from kcompile.codegen.contraction.words import of_words
-from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of, row_items
+from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of
 from kcompile.codegen.groups.operands import Epilogue, Source, of_group, of_sample
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
@@ -118,7 +119,7 @@ def _interleaved(codes: Sequence[Code], items: Dim) -> None:
         _rectangle(codes[0], items, begin, end)
         return
     plan, out = codes[0].plan, codes[0].out
-    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.sums_rows
+    rows = plan.rows.sums_rows
     written = rows * len(codes) * plan.columns.total // plan.columns.parts
     step = max(cache_elements(plan.target) // max(written, 1), 1)
     with out.loop("part", begin, end, step) as low:
@@ -177,7 +178,7 @@ def _rectangle(code: Code, iterations: Dim, low: Expr, high: Expr) -> None:
     if columns.parts == 1:
         _row_range(code, low, high, loops.const(0), loops.const(columns.vectors))
         return
-    items = out.let(loops.binary("max", extent(row_items(plan)), 1), "items")
+    items = out.let(loops.binary("max", extent(plan.rows.items), 1), "items")
     enough = cost.MANY_TILES
     if isinstance(plan.rows, FlatRows):
         enough = max(columns.total, enough * plan.rows.tiles[0].rows)
@@ -260,8 +261,9 @@ def _a_buffer(plan: Plan) -> Buffer | None:
     """Scratch for the copies of A that one block of rows, or of k, needs."""
     if not plan.read_a.copied:
         return None
-    boxes = 1 if plan.by_depth else plan.rows.block_items
-    return Buffer("copy", plan.a.dtype, "scratch", boxes * plan.read_a.size)
+    if plan.by_depth:
+        return Buffer("copy", plan.a.dtype, "scratch", plan.read_a.size)
+    return items_buffer("copy", plan.a.dtype, plan.rows, plan.read_a.size)
 
 
 def _block(

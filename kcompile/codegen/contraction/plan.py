@@ -29,6 +29,7 @@ from kcompile.codegen.contraction.blocking import (
     choose_strips,
     crowds,
     divisor_at_most,
+    items_buffer,
     linear,
     main_tile,
     merge,
@@ -124,9 +125,8 @@ class Plan:
         """The buffer of partial sums; None when tiles finish in registers."""
         if self.in_registers and self.depth.single:
             return None
-        items = 1 if isinstance(self.rows, FlatRows) else self.rows.block_items
         columns = self.columns.block * self.columns.lanes
-        return Buffer("sums", self.columns.dtype, "scratch", items * self.rows.sums_rows * columns)
+        return items_buffer("sums", self.columns.dtype, self.rows, self.rows.sums_rows * columns)
 
 
 def panel_width(spec: Contraction, target: Target, weights: bool, dtype: str = "float32") -> int | None:

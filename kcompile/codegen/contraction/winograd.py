@@ -146,15 +146,22 @@ class _Code:
         return _tiles_per_block(self.t, cache_elements(self.out.target))
 
     def scratch(self, name: str, columns: int) -> Buffer:
-        return Buffer(name, "float32", "scratch", math.prod(self.t.patch) * (self.block_tiles + 1) * columns)
+        """What the last place of a patch has of few tiles ends earlier."""
+        places, row = math.prod(self.t.patch), (self.block_tiles + 1) * columns
+        used = ((places - 1) * row, math.prod(self.t.counts) * columns)
+        return Buffer(name, "float32", "scratch", (places - 1) * row + self.block_tiles * columns, used=used)
+
+    def of_tiles(self, name: str, each: int) -> Buffer:
+        used = (0, math.prod(self.t.counts) * each)
+        return Buffer(name, "int32", "scratch", self.block_tiles * each, used=used)
 
     def blocks(self) -> None:
         """All tiles from `begin` to `end`, in blocks."""
         t, out = self.t, self.out
         v = out.alloc(self.scratch("inputs", t.channels))
         m = out.alloc(self.scratch("products", t.filters))
-        marks = out.alloc(Buffer("marks", "int32", "scratch", self.block_tiles))
-        windows = out.alloc(Buffer("windows", "int32", "scratch", self.block_tiles * math.prod(t.outputs)))
+        marks = out.alloc(self.of_tiles("marks", 1))
+        windows = out.alloc(self.of_tiles("windows", math.prod(t.outputs)))
         end = Var("end")
         with out.loop("u", Var("begin"), end, self.block_tiles) as first_tile:
             count = out.let(

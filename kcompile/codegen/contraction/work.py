@@ -8,25 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kcompile.codegen import cost
-from kcompile.codegen.contraction.blocking import FlatRows, ceil_div, multiple
+from kcompile.codegen.contraction.blocking import ceil_div, multiple
 from kcompile.codegen.contraction.plan import Plan
 from kcompile.codegen.program import Size
-from kcompile.ir.types import Batch, Dim, numel
+from kcompile.ir.types import Batch, Dim
 
 
 def iterations_of(plan: Plan) -> Dim:
     """Iterations of the parallel loop: items of rows times parts of the columns."""
-    return row_items(plan) * plan.columns.parts
-
-
-def row_items(plan: Plan) -> Dim:
-    """Items of rows, what an iteration of the parallel loop has of them: a row of `FlatRows`, or an item of
-    `GridRows`."""
-    rows = plan.rows
-    if isinstance(rows, FlatRows):
-        return rows.size
-    lines = rows.lines.size
-    return numel([*(x.size for x in rows.outer), lines if isinstance(lines, Batch) else rows.line_blocks])
+    return plan.rows.items * plan.columns.parts
 
 
 def cycles_of_iteration(plans: Sequence[Plan]) -> Size:
@@ -45,7 +35,7 @@ def _cycles_of_plan(plan: Plan) -> Size:
     total, depth = plan.spec.sizes[1:]
     assert isinstance(total, int)
     block = min(plan.columns.part * plan.columns.lanes, total)
-    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.sums_rows
+    rows = plan.rows.sums_rows
     vectors = ceil_div(block, plan.columns.lanes) * rows
     cycles = vectors * multiple(depth) // cost.MULTIPLY_ADDS
     if isinstance(depth, Batch):

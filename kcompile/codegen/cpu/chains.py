@@ -17,7 +17,7 @@ from kcompile.codegen.contraction.nests import Code, begin_columns, over_items
 from kcompile.codegen.contraction.plan import Plan, make_plan
 from kcompile.codegen.contraction.polyphase import phases
 from kcompile.codegen.contraction.words import of_words
-from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of, row_items
+from kcompile.codegen.contraction.work import cycles_of_iteration, iterations_of
 from kcompile.codegen.cpu.nests import LoopNest
 from kcompile.codegen.groups.elements import Inliner, lanes_of, parameters
 from kcompile.codegen.groups.epilogue import anchored
@@ -136,7 +136,7 @@ def _items(code: Code, copied: Buffer | None, start: Expr, stop: Expr) -> None:
     """A product, of the rows start .. stop."""
     plan = code.plan
     if not isinstance(plan.rows, FlatRows):
-        start, stop = ZERO, extent(row_items(plan))
+        start, stop = ZERO, extent(plan.rows.items)
     over_items(code, copied, start, stop, ZERO, loops.const(plan.columns.vectors))
 
 

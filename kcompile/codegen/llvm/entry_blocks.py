@@ -8,16 +8,17 @@ one block after the other.
 
 from __future__ import annotations
 
+from kcompile.codegen.llvm.memory import stride_ir
 from kcompile.codegen.llvm.pool import has_threads
 from kcompile.codegen.program import Blocks, Entry
 from kcompile.codegen.targets import Target
+from kcompile_runtime.layout import Memory
 
 _SHARED = ("%inputs", "%outputs", "%variables", "%prepared", "%constants")
 
 
-def in_blocks(entry: Entry, blocks: Blocks, name: str, signature: str, stride: int, target: Target) -> str:
-    """The native function NAME of an entry, which calls NAME.block for samples. stride: bytes of scratch for
-    each thread."""
+def in_blocks(entry: Entry, blocks: Blocks, name: str, signature: str, memory: Memory, target: Target) -> str:
+    """The native function NAME of an entry, which calls NAME.block for samples. memory: what a call takes."""
     word = target.pointer_bytes
     least = blocks.least if entry.timed is None and has_threads(target) else None
     lines = [
@@ -28,7 +29,7 @@ def in_blocks(entry: Entry, blocks: Blocks, name: str, signature: str, stride: i
     ]
     if least is not None:
         lines += [f"  %much = icmp uge i64 %n, {2 * least}", "  br i1 %much, label %several, label %turns"]
-        lines += _dealt(entry, blocks, least, name, stride)
+        lines += _dealt(entry, blocks, least, name, memory)
     else:
         lines += ["  br label %turns"]
     rest = "ptr %variables, ptr %prepared, ptr %constants, ptr %arena, ptr %pool"
@@ -50,7 +51,7 @@ def in_blocks(entry: Entry, blocks: Blocks, name: str, signature: str, stride: i
     return "\n".join([_of_thread(blocks, name, word), *lines] if least is not None else lines)
 
 
-def _dealt(entry: Entry, blocks: Blocks, least: int, name: str, stride: int) -> list[str]:
+def _dealt(entry: Entry, blocks: Blocks, least: int, name: str, memory: Memory) -> list[str]:
     """Deals samples to threads, where each gets enough of them and all about as many. The memory of the
     threads together is that of a whole batch: none holds more samples than its share."""
     assert entry.arena.fixed == 0
@@ -60,6 +61,13 @@ def _dealt(entry: Entry, blocks: Blocks, least: int, name: str, stride: int) -> 
             f"  %c{i} = getelementptr i64, ptr %context, i64 {i}",
             f"  store ptr {value}, ptr %c{i}, align 8",
         ]
+    own: list[str] = []
+
+    def now(text: str) -> str:
+        own.append(f"  %own.scratch = {text}")
+        return "%own.scratch"
+
+    stride = stride_ir(memory, name, now, "%held")
     return [
         "several:",
         "  %threads.32 = call i32 @kc_pool_threads(ptr %pool)",
@@ -82,6 +90,7 @@ def _dealt(entry: Entry, blocks: Blocks, least: int, name: str, stride: int) -> 
         "  %fit.1 = call i64 @llvm.umax.i64(i64 %fit, i64 1)",
         "  %held = call i64 @llvm.umin.i64(i64 %fit.1, i64 %each)",
         f"  %values = mul i64 %held, {entry.arena.per_sample}",
+        *own,
         f"  %area = add i64 %values, {stride}",
         *stores,
         f"  %c.held = getelementptr i64, ptr %context, i64 {len(_SHARED)}",

@@ -11,16 +11,17 @@ gradient decay into them, and each operation on one costs a hundred cycles. Pred
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kcompile.codegen import cost
 from kcompile.codegen.llvm.entry_blocks import in_blocks
+from kcompile.codegen.llvm.memory import memory_ir, stride_ir
 from kcompile.codegen.loops import For
 from kcompile.codegen.program import BAD_INDEX, Entry, Guard, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.indices import FINE
-from kcompile_runtime.layout import ALIGNMENT, round_up
+from kcompile_runtime.layout import ALIGNMENT, Memory, round_up
 
 _ENTRY = (
     "i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, ptr %arena, ptr %pool"
@@ -31,16 +32,22 @@ _BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
 PARALLEL = ("parallel", "chunk")
 
 
-def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, stride: int) -> str:
-    """The native function of an entry. It returns 0, or `BAD_INDEX` (see `program`).
+def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, memory: Memory) -> str:
+    """The native function of an entry, and those that say what memory it takes (`memory.memory_ir`). It
+    returns 0, or `BAD_INDEX` (see `program`).
 
-    names: of the kernels, by identity. stride: bytes of scratch for each thread.
+    names: of the kernels, by identity. memory: what a call takes.
     """
     enter, leave = target.architecture.flush if entry.flush else ((), ())
     code = _Launches(target, flush=f".{entry.name}.flush" if enter else "")
-    scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
+    scratch = code.at("%arena", _round_size(code, entry.arena)) if memory.scratch else "%arena"
+    own = f"{prefix}{entry.name}"
+
+    def stride() -> str:
+        return stride_ir(memory, own, code.now)
+
     most = max((len(launch.buffers) for launch in entry.launches), default=1)
-    functions = []
+    functions = [memory_ir(memory, own)]
     if entry.timed is not None:
         code.start_clock(entry.timed)
     for number, step in enumerate(entry.steps):
@@ -64,7 +71,7 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
     functions += code.wrappers(names, entry, enter, leave) if enter else []
     name, kind = f"{prefix}{entry.name}", ""
     if entry.blocks is not None:
-        functions.append(in_blocks(entry, entry.blocks, name, _ENTRY, stride, target))
+        functions.append(in_blocks(entry, entry.blocks, name, _ENTRY, memory, target))
         name, kind = f"{name}.block", "internal "
     return "\n".join(
         [
@@ -94,7 +101,7 @@ def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Tar
     code = _Launches(target, rows="%rows")
     with code.repeat(step.count):
         for launch in step.launches:
-            code.launch(launch, names[id(launch.kernel)], "%scratch", 0, whole=True)
+            code.launch(launch, names[id(launch.kernel)], "%scratch", lambda: "0", whole=True)
     bases = []
     for number, base in enumerate(_BASES):
         bases += [
@@ -303,19 +310,29 @@ class _Launches:
         count = self.op(f"udiv i64 {cost.THREAD_CYCLES}, {divisor}")
         return self.op(f"add i64 {count}, 1")
 
-    def share_rows(self, step: Repeat, name: str, scratch: str, stride: int) -> None:
-        """Run a batch-parallel repeat on the pool."""
+    def now(self, text: str) -> str:
+        """The result of an instruction that is emitted here."""
+        name = f"%w{next(self.labels)}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def share_rows(self, step: Repeat, name: str, scratch: str, stride: Callable[[], str]) -> None:
+        """Run a batch-parallel repeat on the pool. stride: emits the bytes of scratch of a thread."""
         self.row_kernels.append(name)
         for number, base in enumerate(_BASES):
             slot = self.op(f"getelementptr ptr, ptr %context, i64 {number}")
             self.lines.append(f"  store ptr {base}, ptr {slot}, align {self.word}")
+        apart = stride()
         self.lines.append(
             f"  call void @kc_parallel(ptr %pool, ptr {self.shared(name)}, ptr %context, i64 %n, i64 %n, "
-            f"i64 {self.grain(step.cycles)}, ptr {scratch}, i64 {stride})"
+            f"i64 {self.grain(step.cycles)}, ptr {scratch}, i64 {apart})"
         )
 
-    def launch(self, launch: Launch, name: str, scratch: str, stride: int, whole: bool = False) -> None:
-        """Call a kernel: in chunks on the pool where there is work for two threads and not `whole`."""
+    def launch(
+        self, launch: Launch, name: str, scratch: str, stride: Callable[[], str], whole: bool = False
+    ) -> None:
+        """Call a kernel: in chunks on the pool where there is work for two threads and not `whole`. stride:
+        as of `share_rows`."""
         self.fill(launch)
         kernel = f'@"{name}"'
         number = next(self.labels)
@@ -331,11 +348,11 @@ class _Launches:
         twice = self.op(f"shl i64 {grain}, 1")
         much = self.op(f"icmp sge i64 {iterations}, {twice}")
         many = self.op(f"and i1 {pool}, {much}")
+        self.lines += [f"  br i1 {many}, label %pool{number}, label %one{number}", f"pool{number}:"]
+        apart = stride()
         self.lines += [
-            f"  br i1 {many}, label %pool{number}, label %one{number}",
-            f"pool{number}:",
             f"  call void @kc_parallel(ptr %pool, ptr {self.shared(name)}, ptr %buffers, i64 %n, "
-            f"i64 {iterations}, i64 {grain}, ptr {scratch}, i64 {stride})",
+            f"i64 {iterations}, i64 {grain}, ptr {scratch}, i64 {apart})",
             f"  br label %end{number}",
             f"one{number}:",
             alone,

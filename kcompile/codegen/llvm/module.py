@@ -19,11 +19,12 @@ from kcompile.codegen import cost, loops
 from kcompile.codegen.llvm.access import store
 from kcompile.codegen.llvm.arithmetic import EMITTERS, fmod_ir
 from kcompile.codegen.llvm.entry_points import PARALLEL, entry_ir
+from kcompile.codegen.llvm.memory import entry_memory, scratch_of, share_of, sum_ir
 from kcompile.codegen.llvm.values import Block, Place, ScalarIndex, Scope, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
-from kcompile.codegen.program import Entry, Program, Size
+from kcompile.codegen.program import Program, Size
 from kcompile.codegen.targets import Target
-from kcompile_runtime.layout import ALIGNMENT, round_up
+from kcompile_runtime.layout import ALIGNMENT, Share
 
 _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
 
@@ -80,7 +81,7 @@ def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple
             note = f"; {' '.join(function.note.split())}\n" if function.note else ""
             kernels[name] = note + key.replace('"?', f'"{name}')
         names[id(function)] = seen[key]
-    entries = [entry_ir(e, names, prefix, target, entry_scratch(e)) for e in program.entries]
+    entries = [entry_ir(e, names, prefix, target, entry_memory(e)) for e in program.entries]
     entries.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
     entries.append("declare i32 @kc_pool_threads(ptr)")
     if any(e.timed is not None for e in program.entries):
@@ -94,14 +95,8 @@ def _module(parts: Sequence[str], target: Target) -> str:
 
 
 def scratch_bytes(function: Function) -> int:
-    """Bytes of thread-private memory that one call of a kernel needs, a multiple of 64."""
-    return _scratch(function.body)
-
-
-def entry_scratch(entry: Entry) -> int:
-    """Bytes of scratch for each thread: the most that a kernel of the entry needs."""
-    kernels = {id(launch.kernel): launch.kernel for launch in entry.launches}
-    return max(map(scratch_bytes, kernels.values()), default=0)
+    """Bytes of thread-private memory that a call of a kernel needs at most, a multiple of 64."""
+    return max((sum(most for most, _, _ in shares) for shares in scratch_of(function.body)), default=0)
 
 
 def _plain(name: str) -> str:
@@ -228,23 +223,6 @@ def _is_zero(e: loops.Expr) -> bool:
     return isinstance(e, loops.Const) and e.value == 0
 
 
-def _size(buffer: Buffer) -> int:
-    return buffer.size * buffer.lanes * BYTES[buffer.dtype]
-
-
-def _scratch(body: Sequence[Stmt]) -> int:
-    """The most scratch memory in use at one time, in bytes. Buffers of disjoint scopes share memory."""
-    here = deepest = 0
-    for s in body:
-        if isinstance(s, loops.Alloc) and s.buffer.space == "scratch":
-            here += round_up(_size(s.buffer))
-        elif isinstance(s, For):
-            deepest = max(deepest, here + _scratch(s.body))
-        elif isinstance(s, loops.If):
-            deepest = max(deepest, here + _scratch(s.then), here + _scratch(s.otherwise))
-    return max(here, deepest)
-
-
 class Statements:
     """Emits statements as basic blocks. allocas: collects the local arrays, which belong at the start of the
     function. aliased: the function's parameters may be the same memory."""
@@ -254,7 +232,7 @@ class Statements:
         self.allocas = allocas
         self.slots: dict[Buffer, str] = {}
         self.labels = 0
-        self.used = 0
+        self.used: tuple[Share, ...] = ()
         self.depth = 0
         self.may_alias = aliased
 
@@ -294,8 +272,8 @@ class Statements:
         if buffer.space == "scratch":
             pointer = "%scratch"
             if self.used:
-                pointer = b.op(f"getelementptr i8, ptr %scratch, i64 {self.used}")
-            self.used += round_up(_size(buffer))
+                pointer = b.op(f"getelementptr i8, ptr %scratch, i64 {sum_ir(self.used, b.op)}")
+            self.used = (*self.used, share_of(buffer))
             b.buffers[buffer] = Place(pointer, ALIGNMENT)
             return
         if buffer.space == "global":

@@ -51,6 +51,8 @@ class Buffer:
     threads of a block have in common, on targets that have blocks. An element of a local buffer may be a
     vector of `lanes`.
     size: elements (of `lanes` scalars each); 0 for "global".
+    used: of "scratch", where a call for few samples uses the first elements alone: as (fixed, for each
+    sample), None where all are.
     align: bytes guaranteed for the start.
     window: of an array that lies inside a wider one. Indices say where elements are, so only those who make
     them look at it (`indexing.place`).
@@ -63,6 +65,7 @@ class Buffer:
     lanes: int = 1
     align: int = ALIGNMENT
     window: Window | None = None
+    used: tuple[int, int] | None = None
 
 
 # ---------------------------------------------------------------- expressions
