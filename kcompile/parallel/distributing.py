@@ -37,9 +37,10 @@ class Distribution:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and self.size > 1 and isinstance(error, Exception):
-            return  # the hook ends all ranks
+        hook = sys.excepthook
         self.close()
+        if isinstance(error, Exception):
+            sys.excepthook = hook  # if nobody handles it, all ranks end
 
     def __repr__(self) -> str:
         return f"<rank {self.rank} of {self.size}>"

@@ -208,6 +208,16 @@ def test_one_process_is_a_team_too():
     assert trained()[0] == alone[0]
 
 
+def test_a_team_ends_with_its_block():
+    """Also where an error passes, which ends all ranks if nobody handles it."""
+    before = sys.excepthook
+    with pytest.raises(KeyError), kcompile.distribute(Alone()):
+        raise KeyError
+    with kcompile.distribute(Alone()) as team:
+        assert repr(team) == "<rank 0 of 1>"
+    assert sys.excepthook is before
+
+
 def test_what_ranks_cannot_share_is_refused():
     model = kcompile.keras.models.Sequential([kcompile.keras.layers.Dense(1, input_shape=(4,))])
     model.compile("sgd", "mse")
