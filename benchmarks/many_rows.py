@@ -3,10 +3,10 @@
     python -m benchmarks.many_rows [--rows N] [--engines pool dask ray] [--workers N] [--folder DIR]
 
 Rows with a number each are written as files of Parquet. Each engine predicts them with `kcompile.predictor`
-in so many processes and writes files of Parquet; the process that meets the row in the middle is killed there,
-the first time. Printed are, for each engine: the rows that were written and how many different numbers they
-have, the sum of their numbers, the largest distance of a prediction from that of this process alone and how
-many have other bits, the seconds, and the largest memory of all its processes together (PSS, which counts
+in so many processes and writes files of Parquet; the process that meets the row in the middle is killed
+there, the first time. Printed are, for each engine: the rows that were written and how many different numbers
+they have, the sum of their numbers, the largest distance of a prediction from that of this process alone and
+how many have other bits, the seconds, and the largest memory of all its processes together (PSS, which counts
 shared pages once, looked at twice a second), with that of Ray's and Dask's own. The exit status is 1 where a
 row is lost or doubled, or no process was killed. Needs the extras parquet, dask and ray.
 """

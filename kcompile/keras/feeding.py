@@ -19,7 +19,7 @@ from kcompile.keras.passes import Journal, put
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import weighted
 from kcompile.keras.utils.data_utils import PyDataset
-from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
+from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, has_number, number_of_batches
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
 from kcompile_runtime.checks import check_count, check_flag
@@ -127,7 +127,8 @@ class Batches:
 
     steps: batches in a pass, by default as many as the object says that it has; since tf.keras, where it does
     not say, None: all that it gives. A pass goes on where the
-    last one ended, and begins anew at the end where that is possible. passes: how many there will be at most.
+    last one ended, and begins anew at the end where that is possible; since tf.keras each evaluation begins
+    anew, and ends with the data. passes: how many there will be at most.
     queue: how batches are made ahead; an object that can be iterated again makes them when they are asked
     for. shuffle: the order of what has numbers. Raises InputError for an object of unknown length without
     steps, or of none. `close` must be called at the end.
@@ -167,6 +168,7 @@ class Batches:
         self._enqueuer = self._made_ahead(shuffle)
         self._going: Iterator[Any] | None = None
         self._told = isinstance(data, PyDataset)  # of the beginnings and ends of passes
+        self._anew = self._fresh = False  # whether each pass begins anew, and has not yet begun
         self._begun = ""  # the entry of a pass that was told of, and did not end
         self._journal: Journal | None = None  # see `keep`
         self._done: int | None = None  # batches of a pass that goes on
@@ -195,6 +197,9 @@ class Batches:
         """The arrays of the first batch, which is looked at before anything begins, and given again."""
         if entry == "train":
             self._tell("on_epoch_end")
+        elif self._trainer.model.semantics.evaluations_begin_anew and not hasattr(self._data, "__next__"):
+            self._anew = self._fresh = True
+            self._end_with_the_data()
         self._begin(entry)
         for batch in self._stream():
             self._going = chain([batch], self._stream())
@@ -207,11 +212,26 @@ class Batches:
             if self.steps is None and not hasattr(self._data, "__next__"):
                 self._going = iter(self._data)  # of this pass
                 return self._going
-            known = None if self._counts_again or self.steps is None else self._passes * self.steps
+            passes = 1 if self._anew else self._passes
+            known = None if self._counts_again or self.steps is None else passes * self.steps
             self._enqueuer.limit = known
             self._enqueuer.start(self._queue.workers, self._queue.size)
             self._going = self._enqueuer.get()
         return self._going
+
+    def _end_with_the_data(self) -> None:
+        """Take no more batches in a pass than there are."""
+        length = _length(self._data)
+        if self.steps is not None and length is not None and length < self.steps:
+            warnings.warn(f"the data have {length} of {self.steps} batches of a pass", stacklevel=7)
+            self.steps = self.params["steps"] = length
+
+    def _restart(self) -> None:
+        """Let the next pass begin anew."""
+        self._enqueuer.stop()
+        self._enqueuer, self._going = self._made_ahead(False), None
+        if isinstance(self._enqueuer, OrderedEnqueuer):
+            self._enqueuer.journal = self._journal
 
     def _tell(self, event: str) -> None:
         if self._told:
@@ -232,6 +252,9 @@ class Batches:
     def _pass(self, entry: str) -> Iterator[Any]:
         """The batches of the next pass, or of what is left of one that goes on."""
         self._begin(entry)
+        if self._anew and not self._fresh:
+            self._restart()
+        self._fresh = False
         noted = self._journal if not isinstance(self._enqueuer, OrderedEnqueuer) else None
         if noted is not None and self._done is None:
             noted.before("pass", not self._queue.workers)
@@ -253,9 +276,12 @@ class Batches:
         yield from self._counted(islice(self._stream(), self.steps - self._count))
         self._tell("on_epoch_end")
         if isinstance(self._enqueuer, OrderedEnqueuer):
-            if self._passes <= 0:
+            if self._passes <= 0 or self._anew:
                 self._enqueuer.limit = 0  # the sequence is told of its end, but gives no more
-            self._enqueuer.join_end_of_epoch()
+            if self._anew:
+                self._enqueuer.next_epoch()
+            else:
+                self._enqueuer.join_end_of_epoch()
         if self._counts_again:
             self.steps = check_count("the number of batches", _length(self._data))
 
@@ -415,8 +441,13 @@ class Batches:
         """Whether the step of an entry is the model's own, which the first batch may have to say."""
         if self._trainer.owns(entry):
             return True
-        x = item[0] if isinstance(item, tuple) and item else item
-        return self._trainer.owns_for(entry, x if entry == "predict" else labelled(item)[0])
+        x = self._inputs_of(item) if entry == "predict" else labelled(item)[0]
+        return self._trainer.owns_for(entry, x)
+
+    def _inputs_of(self, item: Any) -> Any:
+        """What a batch gives to predict: since tf.keras a list is (x, y) too, in Keras 2 the inputs."""
+        lists = self._trainer.model.semantics.lists_are_batches and _is_list_of_arrays(item)
+        return item[0] if (isinstance(item, tuple) and item) or lists else item
 
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:
         """The arrays of a batch that the graph of an entry takes, and its number of samples."""
@@ -425,9 +456,7 @@ class Batches:
             own: tuple[list[Array], int] = self._trainer.model.see(entry, given)
             return own
         if entry == "predict":
-            found: tuple[list[Array], int] = self._trainer.adapter.inputs(
-                item[0] if isinstance(item, tuple) and item else item
-            )
+            found: tuple[list[Array], int] = self._trainer.adapter.inputs(self._inputs_of(item))
             return found
         given = labelled(item)
         classes = self._class_weight if entry == "train" else None
@@ -448,18 +477,28 @@ def labelled(item: Any) -> tuple[Any, Any, Any]:
     raise InputError(describe("a batch", "a tuple (x, y) or (x, y, sample_weight)", got))
 
 
+def _is_list_of_arrays(item: Any) -> bool:
+    return (
+        isinstance(item, list)
+        and 1 <= len(item) <= 3
+        and all(is_array(part) or part is None for part in item)
+    )
+
+
 def _repeated(data: Any) -> Iterator[Any]:
     """The batches of what can be iterated, again and again, as long as there are any."""
     found = True
     while found:
         found = False
         for batch in data:
-            found = True
+            found = found or batch is not None
             yield batch
 
 
 def _length(data: Any) -> int | None:
     """How many batches an object says that it has; None where it does not."""
+    if has_number(data):
+        return number_of_batches(data)
     try:
         return len(data)
     except (TypeError, ValueError, NotImplementedError, OverflowError):

@@ -246,6 +246,13 @@ class Semantics:
     # Whether batches of an object that does not say how many it has are all that it gives. tf_keras:
     # data_adapter.py, DataHandler; Keras 3: epoch_iterator.py.
     unknown_steps: bool
+    # Whether each evaluation and prediction takes batches of a sequence, or of what can be iterated again,
+    # from the first one on, and ends with them; or goes on where the one before ended, round and round.
+    # tf_keras: data_adapter.py, DataHandler.enumerate_epochs; Keras 3: EpochIterator.reset, in `evaluate`.
+    evaluations_begin_anew: bool
+    # Whether a batch that is a list is (x, y, sample_weight), as a tuple is, where predictions are asked for;
+    # or the list of inputs. tf_keras and Keras 3: unpack_x_y_sample_weight.
+    lists_are_batches: bool
     # A mask makes a metric the mean over steps of a batch, whose mean over samples is reported; or weighs.
     mask_weighs_metrics: bool
     # What a metric's value that is one for a batch counts for: its samples, or once (where a mask weighs, the
@@ -443,6 +450,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "added_losses": ("sums", "means", "told as means", "told as means", "sums"),
     "metrics_see_labels": (*["as outputs"] * 4, "as given"),
     "unknown_steps": (False, False, True, True, True),
+    "evaluations_begin_anew": (False, False, True, True, True),
+    "lists_are_batches": (False, False, True, True, True),
     "mask_weighs_metrics": (False, True, True, True, True),
     "batch_values": ("for samples", "once", "once", "once", "once"),
     "mask_weighs_states": (False, True, True, True, False),

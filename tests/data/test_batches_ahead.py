@@ -249,3 +249,16 @@ def test_ctrl_c_while_a_batch_is_awaited_ends_the_threads():
     finally:
         signal.signal(signal.SIGINT, before)
     enqueuer.stop()
+
+
+def test_a_sequence_of_nothing_ends_with_an_error():
+    class Nothing(Numbers):
+        def __getitem__(self, index):
+            return None
+
+    for workers in (0, 2):
+        enqueuer = OrderedEnqueuer(Nothing())
+        enqueuer.start(workers)
+        with pytest.raises(ValueError, match="not None"):
+            next(enqueuer.get())
+        assert not enqueuer.is_running()

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 
+from kcompile import keras, keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras.callbacks import Callback
 from kcompile.keras.layers import Dense, Input
@@ -207,6 +208,56 @@ def test_a_data_set_of_keras_3_says_itself_how_it_is_asked():
         model.fit(data, epochs=3, shuffle=False, verbose=0)
         assert data.threads == here
         assert_same(model, trained_by_batches())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_data_set_of_keras_3_may_say_num_batches_instead_of_a_length(workers):
+    class Three(PyDataset):
+        num_batches = 3
+
+        def __getitem__(self, index):
+            rows = CUTS[index % 3]
+            return X[rows], Y[rows], W[rows]
+
+    class Endless(Three):
+        num_batches = None
+
+    for kind, steps in ((Three, None), (Endless, 3)):
+        data, model = kind(workers=workers), made()
+        model.fit(data, steps_per_epoch=steps, epochs=3, shuffle=False, verbose=0)
+        assert_same(model, trained_by_batches())
+        assert len(model.predict(data, steps=steps)) == 20
+    assert len(list(Three())) == 3 and len(list(itertools.islice(Endless(), 7))) == 7
+
+    class Says(PyDataset):
+        def __init__(self):
+            """Without the constructor of PyDataset."""
+
+    data = Says()
+    assert (data.workers, data.use_multiprocessing, data.max_queue_size) == (1, False, 10)
+    for asks in (lambda: data.num_batches, lambda: made().fit(data, verbose=0)):
+        with pytest.raises(NotImplementedError, match="num_batches"):
+            asks()
+
+
+def test_evaluations_since_tf_keras_begin_anew_and_end_with_the_data():
+    def results(keras):
+        np.random.seed(0)
+        model = keras.models.Sequential([keras.layers.Dense(2, input_shape=(4,))])
+        model.use_engine(InterpreterEngine(model))
+        model.compile("sgd", "mse")
+        held, loader = Cut(), [(X[rows], Y[rows]) for rows in CUTS]
+        history = model.fit(X, Y, epochs=2, verbose=0, validation_data=held, validation_steps=1).history
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            count = len(model.predict(Cut(), steps=5))
+        listed = type("Listed", (), {"__iter__": lambda self: iter(loader), "__len__": lambda self: 3})()
+        model.fit(X, Y, epochs=2, verbose=0, validation_data=listed, validation_steps=2)
+        return held.order, held.epochs, count, len(history["val_loss"])
+
+    assert results(tf_keras) == ([0, 0], 2, 20, 2)
+    assert results(keras3)[0] == [0, 0]
+    assert results(keras)[0] == [0, 1]  # Keras 2 goes on
 
 
 @pytest.mark.parametrize(("workers", "processes"), WAYS)

@@ -161,6 +161,40 @@ def unknown_steps(kit: Kit) -> Any:
     return len(counted)
 
 
+def counting(kit: Kit, batch: Any = lambda x: (x, 0 * x)) -> Any:
+    """A Sequence of the batches 1 and 2."""
+
+    class Counting(kit.keras.utils.Sequence):  # type: ignore[name-defined, misc]
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Any:
+            return batch(np.full((2, 1), index + 1, np.float32))
+
+    return Counting()
+
+
+@case({True: [1.5], False: [4 / 3]}, live=False)
+def evaluations_begin_anew(kit: Kit) -> Any:
+    """The mean over three of two batches."""
+    model = linear(kit, loss="mae")
+    with warnings.catch_warnings():  # that the data have ended
+        warnings.simplefilter("ignore")
+        evaluate = getattr(model, "evaluate_generator" if kit.old else "evaluate")
+        return [number(evaluate(counting(kit), steps=3, verbose=0))]
+
+
+@case({True: [1.0, 1.0, 2.0, 2.0], False: "raises"}, live=False)
+def lists_are_batches(kit: Kit) -> Any:
+    """Predictions for batches that are lists of two arrays."""
+    model = linear(kit)
+    try:
+        predict = getattr(model, "predict_generator" if kit.old else "predict")
+        return [float(v) for v in np.ravel(predict(counting(kit, lambda x: [x, 0 * x]), steps=2, verbose=0))]
+    except Exception:
+        return "raises"
+
+
 @case({"axis 1": [1.5], "the classes": [1.0], "the last axis": [0.75]}, live=False)
 def smoothed_over(kit: Kit) -> Any:
     """Half of a label spread over 2 classes on axis 1, each of probability 1/2, beside a last axis of 4, in

@@ -7,6 +7,7 @@ through pooch (extra `data`), and only for what the cache lacks.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ class Sequence:
 class PyDataset(Sequence):
     """A `Sequence` as Keras 3 has it, which says itself how its batches are made ahead: by so many workers,
     threads or with use_multiprocessing processes, at most max_queue_size; with one thread, when needed.
+    `num_batches` is the length, or None for data without an end.
     `on_epoch_begin` and `on_epoch_end` are called around each pass of fit, evaluate and predict over it, and
     `on_epoch_end` before the first of fit and each of evaluate too, as Keras 3 does."""
 
@@ -75,6 +77,32 @@ class PyDataset(Sequence):
         self.workers = workers
         self.use_multiprocessing = use_multiprocessing
         self.max_queue_size = max_queue_size
+
+    # Of a subclass whose constructor does not call that of PyDataset
+    workers: int = 1
+    use_multiprocessing: bool = False
+    max_queue_size: int = 10
+
+    @property
+    def num_batches(self) -> int | None:
+        """The number of batches of an epoch; a subclass without a length may give None: there is no end.
+        Raises NotImplementedError for one that says neither."""
+        if type(self).__len__ is PyDataset.__len__:
+            raise NotImplementedError(f"{type(self).__name__} needs num_batches, or __len__()")
+        return len(self)
+
+    def __len__(self) -> int:
+        """The number of batches of an epoch, as `num_batches` says it. Raises InputTypeError where it has no
+        end."""
+        count = self.num_batches
+        if count is None:
+            raise InputTypeError(f"{type(self).__name__} has no length: num_batches is None")
+        return count
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of one epoch in order."""
+        count = self.num_batches
+        return (self[i] for i in (itertools.count() if count is None else range(count)))
 
     def on_epoch_begin(self) -> None:
         """Called before each pass."""

@@ -27,6 +27,19 @@ from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.positions import generators
 from kcompile_runtime.threads import check_threads
 
+ENDLESS = 1 << 12  # batches of an epoch of data that have no end
+
+
+def has_number(data: Any) -> bool:
+    """Whether an object has `num_batches`, as a PyDataset of Keras 3 has."""
+    return hasattr(type(data), "num_batches") and hasattr(data, "__getitem__")
+
+
+def number_of_batches(data: Any) -> int | None:
+    """How many batches an epoch of it has; None for no end."""
+    found: int | None = data.num_batches if has_number(data) else len(data)
+    return found
+
 
 class SequenceEnqueuer:
     """Base of what makes batches ahead: `start`, then `get`, and `stop` at the end.
@@ -152,13 +165,14 @@ class OrderedEnqueuer(SequenceEnqueuer):
             self._next_epoch()
 
     def _begin(self) -> None:
-        length = len(self.sequence)
-        if length < 1:
+        length = number_of_batches(self.sequence)
+        if length is not None and length < 1:
             raise InputError(
                 describe(f"data ({type(self.sequence).__name__})", "at least one batch", f"{length}")
             )
-        self._order = list(range(length))
-        if self.shuffle:
+        first = 0 if length is not None else (self._epoch + 1) * ENDLESS
+        self._order = list(range(first, first + (ENDLESS if length is None else length)))
+        if self.shuffle and length is not None:
             random.shuffle(self._order)
         self._order.reverse()
         self._whole = list(self._order)
@@ -220,6 +234,9 @@ class OrderedEnqueuer(SequenceEnqueuer):
         if self.limit == 0:
             return False
         if not self._order:
+            if (self.taken, self.given) != self._before and self.given == self._before[1]:
+                kind = f"data ({type(self.sequence).__name__})"
+                raise InputError(describe(kind, "at least one batch that is not None in an epoch", "none"))
             self._next_epoch()
         return True
 
