@@ -445,8 +445,10 @@ class Batches:
         return self._trainer.owns_for(entry, x)
 
     def _inputs_of(self, item: Any) -> Any:
-        """What a batch gives to predict: since tf.keras a list is (x, y) too, in Keras 2 the inputs."""
-        lists = self._trainer.model.semantics.lists_are_batches and _is_list_of_arrays(item)
+        """What a batch gives to predict: since tf.keras a list is (x, y) too, in Keras 2 the inputs, but of
+        loaders, which Keras 2 has not."""
+        loader = not hasattr(self._data, "__getitem__") and not hasattr(self._data, "__next__")
+        lists = (loader or self._trainer.model.semantics.lists_are_batches) and _is_list_of_arrays(item)
         return item[0] if (isinstance(item, tuple) and item) or lists else item
 
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:

@@ -260,6 +260,39 @@ def test_evaluations_since_tf_keras_begin_anew_and_end_with_the_data():
     assert results(keras)[0] == [0, 1]  # Keras 2 goes on
 
 
+class Tensor:
+    """An array of another library, which converts itself."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._array, dtype)
+
+
+class DataLoader:
+    """As torch has it: batches are lists of tensors, and each iteration begins anew."""
+
+    def __len__(self):
+        return len(CUTS)
+
+    def __iter__(self):
+        return ([Tensor(X[rows]), Tensor(Y[rows]), Tensor(W[rows])] for rows in CUTS)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras, keras3])
+def test_loaders_of_other_libraries_are_iterated(library):
+    def results(data):
+        np.random.seed(0)
+        model = library.models.Sequential([library.layers.Dense(2, input_shape=(4,))])
+        model.use_engine(InterpreterEngine(model))
+        model.compile("sgd", "mse")
+        history = model.fit(data, epochs=2, shuffle=False, verbose=0, validation_data=data).history
+        return history, model.evaluate(data, verbose=0), model.predict(data).tolist()
+
+    assert results(DataLoader()) == results(Cut())
+
+
 @pytest.mark.parametrize(("workers", "processes"), WAYS)
 def test_an_error_in_the_data_ends_all_workers(workers, processes):
     def broken():

@@ -1,7 +1,7 @@
 """A small model for each question of `kcompile.keras.semantics`, in which the Kerases differ.
 
 A case is a function of a `Kit`, a Keras of whatever kind, and gives numbers or names; `@case` says which ones
-belong to each answer. They stand in `questions_of_layers` and `questions_of_training`. The same code runs in
+belong to each answer. They stand in the modules `questions_of_...`. The same code runs in
 the real libraries and in ours. By itself, one library as JSON: python questions.py keras|tf_keras, and
 python questions.py FOLDER for an unpacked Keras 2.2 or 2.3 (see `old_keras`), from where the numbers of the
 first two columns come.
@@ -15,6 +15,7 @@ import os
 import sys
 from typing import Any
 
+import questions_of_data  # noqa: F401
 import questions_of_layers  # noqa: F401
 import questions_of_preprocessing  # noqa: F401
 import questions_of_training  # noqa: F401
