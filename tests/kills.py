@@ -397,11 +397,14 @@ def saves() -> dict[str, Save]:
 
 
 def save_again(kind: str, folder: Path) -> None:
-    save, which = saves()[kind], 1
-    print(READY, flush=True)
+    save, which = saves()[kind], 0
+    save.write(folder, 1)
+    begin = time.monotonic()
+    save.write(folder, 0)
+    print(READY, time.monotonic() - begin, flush=True)
     while True:
-        save.write(folder, which)
         which = 1 - which
+        save.write(folder, which)
 
 
 def kill_saves(kills: int, seed: int, folder: Path) -> None:
@@ -415,8 +418,8 @@ def kill_saves(kills: int, seed: int, folder: Path) -> None:
         for _ in range(share):
             process = started("--save", kind, str(place))
             assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(draw.uniform(0, 0.3))
+            _, seconds = process.stdout.readline().split()
+            time.sleep(draw.uniform(0, 3 * float(seconds)))
             process.kill()
             _, error = process.communicate()
             if process.returncode != -signal.SIGKILL:
