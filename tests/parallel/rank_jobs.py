@@ -144,8 +144,9 @@ def loops(team):
             for at in range(0, 50, 7):
                 yield x[at : at + 7], y[at : at + 7]
 
-    np.save(Path(sys.argv[2]) / "x.npy", x)
-    mapped = np.load(Path(sys.argv[2]) / "x.npy", mmap_mode="r")
+    file = Path(sys.argv[2]) / f"{found_rank(team)}.npy"  # a rank does not read what another writes
+    np.save(file, x)
+    mapped = np.load(file, mmap_mode="r")
     model = dense()
     found["file"] = model.fit(
         mapped, y, batch_size=9, epochs=2, verbose=0, callbacks=[Evaluates(mapped, y)]
