@@ -50,6 +50,12 @@ def test_web_page(root, capsys, tmp_path):
     subprocess.run(["node", "--check", tmp_path / "page.mjs"], check=True)
 
 
+def test_large_file(root, capsys):
+    once, accuracy = main_of(root, "large_file.py")(rows=4000, epochs=4)
+    assert once and accuracy > 0.8
+    printed(capsys, "large_file.py")
+
+
 def test_resume(root, capsys):
     assert main_of(root, "resume.py")(epochs=3, kills=1)
     printed(capsys, "resume.py")
