@@ -100,6 +100,8 @@ def test_every_example_is_on_the_page_and_tested(root):
         "endless_images.py",
         "web_page.py",
         "data_parallel.py",
+        "large_file.py",
+        "resume.py",
     }
     assert {path.name for path in gallery.EXAMPLES.glob("*.py")} == tested
     found = {path.relative_to(gallery.EXAMPLES).as_posix() for path in gallery.EXAMPLES.rglob("*.py")}
