@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
         "--target",
         default="native",
         help="a processor: x86-64, x86-64-v2, -v3, -v4, aarch64, riscv64, wasm32 (FILE.wasm), cortex-m4, "
-        "cortex-m7, thumbv7em (FILE.o); default: %(default)s",
+        "cortex-m7, thumbv7em (FILE.o), cuda (a folder); default: %(default)s",
     )
     command.add_argument(
         "--train",

@@ -111,6 +111,9 @@ def about_library(arguments: argparse.Namespace) -> dict[str, Any]:
     library = arguments.output
     if library.suffix == ONNX:
         return {"library": library, "header": None, "bytes": library.stat().st_size, "target": "onnx"}
+    if library.is_dir():
+        size = sum(file.stat().st_size for file in library.iterdir() if file.is_file())
+        return {"library": library, "header": library / "model.h", "bytes": size, "target": arguments.target}
     about = {"library": library, "header": library.with_suffix(".h"), "bytes": library.stat().st_size}
     return {**about, "target": arguments.target}
 
@@ -337,10 +340,14 @@ def about_contents(contents: Any) -> dict[str, Any]:
 def why_not_here(contents: Any) -> str | None:
     """Why this machine cannot run a library; None where it can."""
     from kcompile_runtime.artifact import check_machine
+    from kcompile_runtime.cuda_driver import connect
 
     try:
-        check_machine(contents)
-    except ValueError as error:
+        if contents.machine == "cuda":
+            connect()
+        else:
+            check_machine(contents)
+    except (ValueError, RuntimeError) as error:
         return str(error)
     return None
 
@@ -387,7 +394,12 @@ def subparsers(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
 
 
 def looks_built(path: Path) -> bool:
-    """By its name, or by its first bytes: a shared object or a WebAssembly module."""
+    """By its name, or by its first bytes: a shared object or a WebAssembly module; a folder for graphics
+    processors."""
+    if path.is_dir():
+        from kcompile_runtime.contents import is_folder_of_model
+
+        return is_folder_of_model(path)
     if path.suffix in ARTIFACT_SUFFIXES:
         return True
     if not path.is_file():

@@ -7,6 +7,7 @@ its caller, states of layers are further inputs, and outputs.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ def export(
     that the processor has, over one copy of the weights), "aarch64" or "riscv64" (rv64gc with vectors)
     for a shared object for Linux, "wasm32" for a WebAssembly module (with simd128); "cortex-m4", "cortex-m7"
     (a floating-point unit for float32) or "thumbv7em" (none) for an object file (.o), to be linked with a
-    program that has no operating system: it computes in float32 and integers. cpu: LLVM's name of a
+    program that has no operating system: it computes in float32 and integers; "cuda" for a folder with PTX
+    for NVIDIA cards of compute capability 8.0 and newer, launches, weights and a header, which
+    `kcompile_runtime.load` loads too (without train and cpu). cpu: LLVM's name of a
     processor ("znver4", "cortex-a76", ...) to order instructions for; it changes neither results nor what
     the file needs. batch: the only batch size to accept, None for any. lengths: the sizes that inputs
     leave unknown (None in their shapes), in the order of inputs and axes (default: those of the data that
@@ -93,6 +96,12 @@ def export(
                 "Build it with stateful=False, and states as inputs (initial_state), outputs (return_state)"
             )
         return to_onnx.write(graph, state, cm.model.name, path, batch, target, cpu)
+    if isinstance(target, str) and target == "cuda":
+        if train or cpu is not None:
+            name, value = ("train", train) if train else ("cpu", cpu)
+            wanted = f"{'False' if train else 'None'} for target 'cuda'"
+            raise InputError(describe(f"export: {name}", wanted, repr(value)))
+        return _for_a_device(cm, source, Path(path), batch)
     training = Training.of(cm, lengths, batch, 10 * _SELF_TEST[cm.engine.precision]) if train else None
     levels = targets.emissions(target)
     for level in levels:
@@ -133,6 +142,40 @@ def export(
             made.log_code()
     better = [Emission(model, level) for model, level in zip(described[1:], levels[1:])]
     return build_artifact(described[0], levels[0], path, __version__, better, target if better else "")
+
+
+def _for_a_device(cm: CompiledModel, source: _Source, folder: Path, batch: int | None) -> Path:
+    """Write the folder for graphics processors. Its sample is computed here, by schedules that all machines
+    have."""
+    from kcompile import __version__
+    from kcompile.codegen.binary.exported import Model, Tensor
+    from kcompile.codegen.gpu.package import build_package
+
+    if cm.engine.precision == "bfloat16":
+        raise InputError(describe("export: precision", "'float32' for target 'cuda'", repr("bfloat16")))
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "export: expected a path for a folder", str(folder))
+    graph, state, device = source.graph, source.state, targets.device("sm_80")
+    made = compiler.compile_graph(graph, "predict", device, frozen=True)
+    here = compiler.compile_graph(graph, "predict", targets.simulated(targets.named("wasm32")), frozen=True)
+    spec = next(
+        compiler.entry_spec(made, compiler.entry_info(e)) for e in made.program.entries if e.name == "predict"
+    )
+    drawn = () if source.draws is None else (source.draws.number, source.draws.seed)
+    model = Model(
+        cm.model.name,
+        made.program,
+        tuple(Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
+        tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
+        b"",
+        [np.zeros_like(state[name]) if i in drawn else state[name] for i, name in enumerate(made.variables)],
+        _sample(graph, compiler.load(here, state), batch or 2, _SELF_TEST[cm.engine.precision]),
+        batch,
+        source.draws,
+        cm.engine.precision,
+        source.states,
+    )
+    return build_package(model, device, folder, __version__, spec.checks, spec.numbers)
 
 
 def _check_dtypes(graph: Graph, target: targets.Target) -> None:

@@ -15,7 +15,6 @@ from kcompile_runtime.version import __version__
 
 if TYPE_CHECKING:
     from kcompile_runtime.artifact import Artifact as Artifact
-    from kcompile_runtime.artifact import load as load
     from kcompile_runtime.contents import Contents as Contents
     from kcompile_runtime.contents import read_contents as read_contents
     from kcompile_runtime.errors import ArtifactError as ArtifactError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from kcompile_runtime.errors import KcompileError as KcompileError
     from kcompile_runtime.errors import NativeError as NativeError
     from kcompile_runtime.errors import WorkerError as WorkerError
+    from kcompile_runtime.loading import load as load
     from kcompile_runtime.pools import in_processes as in_processes
     from kcompile_runtime.predicting import Predictor as Predictor
     from kcompile_runtime.predicting import predictor as predictor
@@ -57,7 +57,7 @@ _HOMES = {
     "WorkerError": "kcompile_runtime.errors",
     "default_threads": "kcompile_runtime.threads",
     "in_processes": "kcompile_runtime.pools",
-    "load": "kcompile_runtime.artifact",
+    "load": "kcompile_runtime.loading",
     "predictor": "kcompile_runtime.predicting",
     "read_contents": "kcompile_runtime.contents",
     "read_parquet": "kcompile_runtime.tables",

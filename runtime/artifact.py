@@ -1,4 +1,4 @@
-"""Exported models: `load("model.so")` gives an `Artifact` that predicts.
+"""Exported models: an `Artifact` is a library that predicts.
 
 What enters is a file that may come from anywhere: it is read and checked before any of its code is
 loaded, so that a damaged file, or one for another machine, ends in an `ArtifactError` and not in a
@@ -19,12 +19,12 @@ import numpy as np
 
 from kcompile_runtime import batching, machines
 from kcompile_runtime.arrays import Array, address, aligned
-from kcompile_runtime.contents import ABI, Contents, read_contents
+from kcompile_runtime.contents import ABI, Contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import specs_of
 from kcompile_runtime.streams import Stream
-from kcompile_runtime.threads import PoolFunctions, check_threads, shared_pool
+from kcompile_runtime.threads import PoolFunctions, shared_pool
 from kcompile_runtime.trainer import Trainer
 
 _STATUS = {
@@ -37,24 +37,6 @@ _STATUS = {
     7: "a number of a row that is not there",
     8: "memory that is no state",
 }
-
-
-def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | None = None) -> Artifact:
-    """Load an exported model: a file that `kcompile.export` or `kcompile build` wrote.
-
-    path: of the shared object. threads: default, see `default_threads`. seed: of a model that draws random
-    numbers, new ones in every call and batch; the same calls after another load with this seed (from 0 to
-    2^32 - 1) give the same; default drawn from numpy's global generator. Raises FileNotFoundError;
-    ArtifactError for a file that is no artifact, is damaged, or needs another system, processor or version
-    of the runtime; InputError for a seed that is no such number, or of a model that draws no numbers.
-    """
-    threads = check_threads("threads", threads)
-    contents, name = read_contents(path), os.fspath(path)
-    try:
-        check_machine(contents)
-        return Artifact(name, contents.metadata, threads, seed)
-    except ArtifactError as error:
-        raise ArtifactError(f"{name}: {error}") from error.__cause__
 
 
 def check_machine(contents: Contents) -> None:
@@ -168,7 +150,7 @@ class Artifact:
             threads,
         )
         self._size = self._function("workspace_size", ctypes.c_int64, ctypes.c_int64, ctypes.c_int32)
-        self._draw = _draws(seed, bool(metadata.get("draws")))
+        self._draw = draws_of(seed, bool(metadata.get("draws")))
         self._checks = tuple(map(str, metadata.get("checks", ())))
         self._executor = Executor(
             metadata["name"],
@@ -311,7 +293,7 @@ class Artifact:
         return ctypes.CFUNCTYPE(result, *arguments)(self._address(name))
 
 
-def _draws(seed: int | None, drawing: bool) -> Callable[[], ctypes.c_uint64] | None:
+def draws_of(seed: int | None, drawing: bool) -> Callable[[], ctypes.c_uint64] | None:
     """What gives each call of a model that draws random numbers the number of its draw: the seed above,
     and a count below. Calls of several Python threads get different ones."""
     if not drawing:

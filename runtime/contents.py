@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kcompile_runtime import elf, wasm
@@ -24,6 +25,7 @@ from kcompile_runtime.training import Results
 
 ABI = 1
 _SECTION = ".kcompile"
+TABLE, PTX, WEIGHTS, HEADER = "model.json", "kernels.ptx", "weights.bin", "model.h"  # files of a folder
 _MOST = 2**62
 
 
@@ -42,11 +44,13 @@ class Contents:
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
-    """What a file says about itself. path: of an exported model, for whatever machine. None of its code is
-    loaded, nor run. Raises FileNotFoundError; ArtifactError for a file that is no
-    artifact, is damaged, or is of another version."""
+    """What a file says about itself. path: of an exported model, for whatever machine; of a folder for a
+    graphics processor. None of its code is loaded, nor run. Raises FileNotFoundError; ArtifactError for a
+    file that is no artifact, is damaged, or is of another version."""
     name = os.fspath(check_path("path", path))
     try:
+        if is_folder_of_model(name):
+            return _of_folder(Path(name))
         with open(name, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise ArtifactError("the file is empty")
@@ -54,7 +58,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
                 data = memoryview(mapped)
                 try:
                     section = _read(data)
-                    metadata = _parse(section)
+                    metadata = parsed(section.data)
                     _check_sum(data, section, metadata)
                     size = len(data)
                 finally:
@@ -64,15 +68,44 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
     return Contents(section.machine, metadata, size, section.code, section.constants)
 
 
+def is_folder_of_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is of a folder that holds a model for graphics processors."""
+    return os.path.isfile(os.path.join(path, TABLE))
+
+
+def _of_folder(folder: Path) -> Contents:
+    """What a folder says, once all of its files have the checksums that it says."""
+    text = (folder / TABLE).read_bytes()
+    metadata = parsed(text)
+    try:
+        rest = {key: value for key, value in metadata.items() if key != "checksum"}
+        sums, right = metadata["files"], json.dumps(rest, sort_keys=True).encode()
+        own = f"{zlib.crc32(right):08x}"
+        if own != metadata["checksum"] or sorted(sums) != sorted((PTX, WEIGHTS, HEADER)):
+            raise ArtifactError(f"damaged: the checksum of {TABLE} is not the one it was written with")
+        sizes = {TABLE: len(text)}
+        for name, digits in sums.items():
+            data = (folder / name).read_bytes()
+            sizes[name] = len(data)
+            if f"{zlib.crc32(data):08x}" != digits:
+                raise ArtifactError(f"damaged: the checksum of {name} is not the one it was written with")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"damaged: {TABLE} is not what it should be ({error})") from error
+    except FileNotFoundError as error:
+        raise ArtifactError(f"damaged: it has no file {Path(error.filename).name}") from error
+    return Contents("cuda", metadata, sum(sizes.values()), sizes[PTX], sizes[WEIGHTS])
+
+
 def _read(data: memoryview) -> Section:
     if bytes(data[:4]) == wasm.MAGIC:
         return wasm.read_section(data, _SECTION)
     return elf.read_section(data, _SECTION)
 
 
-def _parse(section: Section) -> dict[str, Any]:
+def parsed(data: bytes) -> dict[str, Any]:
+    """Metadata, checked. Raises ArtifactError for what is none."""
     try:
-        metadata = json.loads(section.data)
+        metadata = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"damaged: its metadata are not JSON ({error})") from error
     if not isinstance(metadata, dict):

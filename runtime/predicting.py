@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from kcompile_runtime.arrays import Array, as_array
-from kcompile_runtime.artifact import Artifact, load
+from kcompile_runtime.artifact import Artifact
 from kcompile_runtime.checks import check_count, check_path, check_text
 from kcompile_runtime.contents import read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, InputTypeError, describe
+from kcompile_runtime.loading import load
 from kcompile_runtime.spec import specs_of
 from kcompile_runtime.threads import ForkLock, check_threads
 

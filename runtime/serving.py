@@ -22,9 +22,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 from typing import Any
 
-from kcompile_runtime.artifact import Artifact, load
+from kcompile_runtime.artifact import Artifact
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.extras import library
+from kcompile_runtime.loading import load
 from kcompile_runtime.serving_batches import Batches
 from kcompile_runtime.serving_limits import Limits, add_arguments
 from kcompile_runtime.serving_metrics import COUNTS, SECONDS, Counter, Gauge, Histogram, exposed

@@ -167,7 +167,7 @@ def emissions(name: str) -> tuple[Target, ...]:
         return tuple(replace(level, panel_bits=widest) for level in levels)
     if isinstance(name, str) and (name == "native" or name in NAMES):
         return (named(name),)
-    names = ", ".join(["native", *SEVERAL, *NAMES])
+    names = ", ".join(["native", *SEVERAL, *NAMES, "cuda"])
     raise InputError(describe("unknown target", f"one of: {names}", repr(name)))
 
 

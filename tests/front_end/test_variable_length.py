@@ -286,7 +286,7 @@ def test_where_layers_need_its_length_the_data_say_it() -> None:
 
 
 def test_an_export_has_fixed_lengths(tmp_path: Any) -> None:
-    from kcompile_runtime.artifact import load
+    from kcompile_runtime.loading import load
 
     model = ONE_AXIS["conv"](None)
     x = np.random.default_rng(0).random((2, 9, WIDTH)).astype(np.float32)

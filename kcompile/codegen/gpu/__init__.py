@@ -11,5 +11,6 @@ runs.
     device       a kernel with its grid
     emission     LLVM IR for nvptx64, and PTX
     program      the launch table
+    package      an exported model: PTX, table, weights and header in a folder
     evaluate     blocks, threads and barriers on numpy, with races reported
 """
