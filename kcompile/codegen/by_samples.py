@@ -13,16 +13,21 @@ from collections.abc import Sequence
 from kcompile.codegen import cost
 from kcompile.codegen.program import Blocks, Size, buffer_bytes, row_bytes
 from kcompile.ir.graph import Graph, Node
+from kcompile.ir.indices import CHECK
 from kcompile.ir.types import Batch, TensorType
 from kcompile_runtime.layout import ALIGNMENT, round_up
 
 _ALL = 1 << 40  # more samples than a batch has
 
 
-def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size, lanes: int) -> Blocks | None:
+def sample_blocks(
+    graph: Graph, groups: Sequence[Node], arena: Size, lanes: int | None, guarded: bool
+) -> Blocks | None:
     """How an entry of a fused graph is best run in blocks of samples; None where all at once is as good, or
-    where samples depend on each other. arena: of the entry. lanes: float32 elements of a vector."""
-    boundary = [[graph.type(v) for v in side.values()] for side in (graph.inputs, graph.outputs)]
+    where samples depend on each other. groups: but for those that check indices. arena: of the entry. lanes:
+    float32 elements of a vector, None where there are no threads. guarded: whether indices are checked."""
+    results = {name: value for name, value in graph.outputs.items() if not name.startswith(CHECK)}
+    boundary = [[graph.type(v) for v in side.values()] for side in (graph.inputs, results)]
     types = [t for side in boundary for t in side]
     if not groups or graph.updates or any(m.op.loop or not is_rowwise(m) for m in groups):
         return None
@@ -35,10 +40,9 @@ def sample_blocks(graph: Graph, groups: Sequence[Node], arena: Size, lanes: int)
     traffic = [_traffic(graph, m) for m in groups]
     moved, weights = (sum(t[i] for t in traffic) for i in (0, 1))
     again = weights * cost.WEIGHTS_AGAIN > moved * samples
-    alone = len(groups) > 1 and not arena.fixed
-    least = _samples_for_thread(groups, traffic, lanes) if alone else None
-    if again or samples > cost.BLOCK_SAMPLES or held * samples > 2 * cost.BLOCK_BYTES:
-        return None if least is None else Blocks(max(samples, _ALL), 1, inputs, outputs, least)
+    least = _samples_for_thread(groups, traffic, lanes) if len(groups) > 1 and lanes else None
+    if guarded or again or samples > cost.BLOCK_SAMPLES or held * samples > 2 * cost.BLOCK_BYTES:
+        return None if least is None else Blocks(_ALL, 1, inputs, outputs, least)
     return Blocks(samples, unit, inputs, outputs, least)
 
 

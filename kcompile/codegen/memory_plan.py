@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from kcompile.codegen.architectures import linux
 from kcompile.codegen.by_samples import is_rowwise, sample_blocks
 from kcompile.codegen.joins import Part, bases, find_joins
 from kcompile.codegen.loops import BYTES, Window
@@ -225,7 +226,7 @@ class _Plan:
             for value in m.inputs:
                 self.last_read[self.base[value]] = step
         self.joins = find_joins(graph, self.groups, self.base, target)
-        self.lanes = target.lanes("float32")
+        self.lanes = target.lanes("float32") if linux(target.triple) else None  # else no threads
         self.place: dict[Value, Ref] = {}
         self.aliased: set[int] = set()
         self.copies: list[tuple[Value, Ref]] = []
@@ -253,12 +254,10 @@ class _Plan:
             for i, (value, ref) in enumerate(self.copies)
         ]
         made = Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
-        running = [m for m in self.groups if self.joins.copied.get(m.id, [m])]
-        return (
-            made
-            if self.checks
-            else replace(made, blocks=sample_blocks(self.graph, running, arena, self.lanes))
-        )
+        checking = {value.node for value in self.checked}
+        running = [m for m in self.groups if self.joins.copied.get(m.id, [m]) and m.id not in checking]
+        blocks = sample_blocks(self.graph, running, arena, self.lanes, guarded=bool(self.checks))
+        return replace(made, blocks=blocks)
 
     def lifetimes(self) -> dict[Value, int]:
         """The number of the group that reads a value, or a part of it, last; where it is copied or looked at

@@ -15,6 +15,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.interpreter import run
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import Batch, TensorType
+from kcompile_runtime.errors import RowError
 
 N = Batch()
 Make = Callable[[Tensor], Tensor]
@@ -138,3 +139,31 @@ def test_a_thread_holds_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) ->
             expected = alone.run("run", n, [x[:n].copy()])
             for got, right in zip(program.run("run", n, [x[:n].copy()]), expected):
                 np.testing.assert_array_equal(got, right)
+
+
+def looked_up(x: Tensor) -> Tensor:
+    table = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
+    rows = ops.gather(constant(x.graph, table), x)
+    return ops.softmax(ops.relu(ops.einsum("ntc,cd->ntd", rows, constant(x.graph, table[:32] * 0.2))))
+
+
+def test_threads_look_up_rows_of_their_own_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checks its own numbers; a bad one is told as if one thread had found the first."""
+    monkeypatch.setattr(cost, "THREAD_CYCLES", 1)
+    graph = Graph("words")
+    x = Tensor(graph, graph.input("x", TensorType((N, 40), "int32")))
+    graph.outputs["y"] = looked_up(x).value
+    made = compiled(graph)
+    blocks = made.program.entries[-1].blocks
+    assert blocks is not None and blocks.least == 1
+    words = np.random.default_rng(1).integers(0, 50, (31, 40)).astype(np.int32)
+    alone = load(made, {}, 1).run("run", 31, [words])
+    several = load(made, {}, 3)
+    np.testing.assert_array_equal(several.run("run", 31, [words])[0], alone[0])
+    for places in ((30,), (17, 29), (3, 11, 22)):
+        bad = words.copy()
+        for place in places:
+            bad[place, 7] = 50 + place
+        with pytest.raises(RowError, match=rf"{50 + places[0]}, at place 7 of sample {places[0]}\.$"):
+            several.run("run", 31, [bad])
+    np.testing.assert_array_equal(several.run("run", 31, [words])[0], alone[0])

@@ -9,7 +9,6 @@ one block after the other.
 from __future__ import annotations
 
 from kcompile.codegen.llvm.memory import stride_ir
-from kcompile.codegen.llvm.pool import has_threads
 from kcompile.codegen.program import Blocks, Entry
 from kcompile.codegen.targets import Target
 from kcompile_runtime.layout import Memory
@@ -20,11 +19,11 @@ _SHARED = ("%inputs", "%outputs", "%variables", "%prepared", "%constants")
 def in_blocks(entry: Entry, blocks: Blocks, name: str, signature: str, memory: Memory, target: Target) -> str:
     """The native function NAME of an entry, which calls NAME.block for samples. memory: what a call takes."""
     word = target.pointer_bytes
-    least = blocks.least if entry.timed is None and has_threads(target) else None
+    least = blocks.least if entry.timed is None else None
     lines = [
         f'define i32 @"{name}"({signature}) #0 {{',
         "enter:",
-        f"  %context = alloca [{len(_SHARED) + 1} x i64], align 8",
+        f"  %context = alloca [{len(_SHARED) + 2} x i64], align 8",
         *_allocated(blocks, entry.timed),
     ]
     if least is not None:
@@ -53,8 +52,8 @@ def in_blocks(entry: Entry, blocks: Blocks, name: str, signature: str, memory: M
 
 def _dealt(entry: Entry, blocks: Blocks, least: int, name: str, memory: Memory) -> list[str]:
     """Deals samples to threads, where each gets enough of them and all about as many. The memory of the
-    threads together is that of a whole batch: none holds more samples than its share."""
-    assert entry.arena.fixed == 0
+    threads together is that of a whole batch: none holds more samples than its share. Where one of them finds
+    a bad index, all samples are computed again, so that the first such index is told."""
     stores = []
     for i, value in enumerate(_SHARED):
         stores += [
@@ -91,12 +90,18 @@ def _dealt(entry: Entry, blocks: Blocks, least: int, name: str, memory: Memory) 
         "  %held = call i64 @llvm.umin.i64(i64 %fit.1, i64 %each)",
         f"  %values = mul i64 %held, {entry.arena.per_sample}",
         *own,
-        f"  %area = add i64 %values, {stride}",
+        f"  %area = add i64 %values, {stride}",  # of which `entry_memory` has what is fixed, too
         *stores,
         f"  %c.held = getelementptr i64, ptr %context, i64 {len(_SHARED)}",
         "  store i64 %held, ptr %c.held, align 8",
+        f"  %c.bad = getelementptr i64, ptr %context, i64 {len(_SHARED) + 1}",
+        "  store i64 0, ptr %c.bad, align 8",
         f'  call void @kc_parallel(ptr %pool, ptr @"{name}.dealt", ptr %context, i64 %n, i64 %n, '
         f"i64 {least}, ptr %arena, i64 %area)",
+        "  %bad = load atomic i64, ptr %c.bad monotonic, align 8",
+        "  %well = icmp eq i64 %bad, 0",
+        "  br i1 %well, label %done, label %turns",
+        "done:",
         "  ret i32 0",
     ]
 
@@ -123,6 +128,13 @@ def _of_thread(blocks: Blocks, name: str, word: int) -> str:
             "  br label %next",
             *_calls(blocks, name, None, word, "enter", ("%begin", "%end"), "%scratch", "null"),
             "leave:",
+            "  %well = icmp eq i32 %status, 0",
+            "  br i1 %well, label %done, label %tell",
+            "tell:",
+            f"  %c.bad = getelementptr i64, ptr %context, i64 {len(_SHARED) + 1}",
+            "  store atomic i64 1, ptr %c.bad monotonic, align 8",
+            "  br label %done",
+            "done:",
             "  ret void",
             "}",
         ]

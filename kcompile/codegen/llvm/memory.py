@@ -46,8 +46,12 @@ def entry_memory(entry: Entry) -> Memory:
     kernels = {id(launch.kernel): launch.kernel for launch in entry.launches}
     sums = {_merged(shares) for kernel in kernels.values() for shares in scratch_of(kernel.body)}
     least = tuple(sorted(s for s in sums if not any(s != other and _is_within(s, other) for other in sums)))
-    samples = 0 if entry.blocks is None else entry.blocks.samples
-    return Memory((entry.arena.fixed, entry.arena.per_sample), least, samples)
+    if entry.blocks is None:
+        return Memory((entry.arena.fixed, entry.arena.per_sample), least)
+    own = round_up(entry.arena.fixed) if entry.blocks.least is not None else 0
+    if own:  # threads that compute samples of their own have an arena each
+        least = tuple(((s[0][0] + own, s[0][1] + own, 0), *s[1:]) for s in least or (((0, 0, 0),),))
+    return Memory((entry.arena.fixed, entry.arena.per_sample), least, entry.blocks.samples)
 
 
 def _merged(shares: Sequence[Share]) -> tuple[Share, ...]:

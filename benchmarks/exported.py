@@ -1,6 +1,6 @@
 """Twenty networks on every target of libraries: the differences, the sizes, the start-up times.
 
-    python tests/runtime/table.py [--only NAME ...] [--targets NAME ...] [--report docs/exported.md]
+    python -m benchmarks.exported [--only NAME ...] [--targets NAME ...] [--report docs/exported.md]
 
 Each network of the benchmarks is exported for each target and run where it belongs: here, emulated by QEMU,
 or in Node. Its outputs are compared with those of the interpreter in float64. Start-up times are those of a
@@ -24,20 +24,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "runtime")]
+import kcompile
+from benchmarks.models import BENCHMARKS, Benchmark, inputs
+from benchmarks.networks import random_weights
+from benchmarks.report import processor
+from benchmarks.session import clock
+from kcompile import keras3
+from kcompile.interpreted import InterpreterEngine
+from kcompile_runtime import KcompileError, read_contents
+from kcompile_runtime.working import followed
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "tests" / "runtime"))  # what the tests run libraries elsewhere with
 
 import elsewhere  # noqa: E402
-
-import kcompile  # noqa: E402
-from benchmarks.models import BENCHMARKS, Benchmark, inputs  # noqa: E402
-from benchmarks.networks import random_weights  # noqa: E402
-from benchmarks.report import processor  # noqa: E402
-from benchmarks.session import clock  # noqa: E402
-from kcompile import keras3  # noqa: E402
-from kcompile.interpreted import InterpreterEngine  # noqa: E402
-from kcompile_runtime import KcompileError, read_contents  # noqa: E402
-from kcompile_runtime.working import followed  # noqa: E402
 
 SOURCE = Path(__file__).with_name("start.c")
 NODE = Path(__file__).with_name("start.mjs")
@@ -128,7 +128,7 @@ def page(table: dict[str, dict[str, Found | str]], targets: Sequence[str]) -> st
     lines = [
         "# Exported",
         "",
-        f"By `python tests/runtime/table.py --report FILE` on {datetime.date.today()}: {processor()}. Twenty "
+        f"By `python -m benchmarks.exported --report FILE` on {datetime.date.today()}: {processor()}. Twenty "
         "networks, with random weights, on each target that libraries are exported for; QEMU emulates "
         "processors that are not there.",
         "",

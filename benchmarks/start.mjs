@@ -1,7 +1,7 @@
 // How long Node takes from the bytes of a module to its first prediction, and for a later one, in microseconds:
 // node start.mjs MODEL.wasm
 import { readFileSync } from "node:fs";
-import { arrayOf, create, elements } from "../../kcompile/packages/javascript/model.js";
+import { arrayOf, create, elements } from "../kcompile/packages/javascript/model.js";
 
 const bytes = readFileSync(process.argv[2]);
 const begin = performance.now();

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
-import table
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # where `python -m benchmarks` runs
+table = importlib.import_module("benchmarks.exported")
 
 
 def test_a_network_is_measured_and_written_down(
