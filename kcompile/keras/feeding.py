@@ -166,6 +166,7 @@ class Batches:
         self._counts_again = steps is None and hasattr(data, "__getitem__")
         self._queue = queue.of(data)
         self._enqueuer = self._made_ahead(shuffle)
+        self._draws = False  # whether a thread draws batches from the global generators
         self._going: Iterator[Any] | None = None
         self._told = isinstance(data, PyDataset)  # of the beginnings and ends of passes
         self._anew = self._fresh = False  # whether each pass begins anew, and has not yet begun
@@ -201,7 +202,10 @@ class Batches:
             self._anew = self._fresh = True
             self._end_with_the_data()
         self._begin(entry)
+        before = generators()
         for batch in self._stream():
+            before = getattr(self._enqueuer, "began", before)  # after the order was drawn
+            self._draws = self._in_threads and not same_generators(before, generators())
             self._going = chain([batch], self._stream())
             return self._arrays(entry, batch)[0]
         raise InputError(describe(f"data ({type(self._data).__name__})", "at least one batch", "none"))
@@ -218,6 +222,10 @@ class Batches:
             self._enqueuer.start(self._queue.workers, self._queue.size)
             self._going = self._enqueuer.get()
         return self._going
+
+    @property
+    def _in_threads(self) -> bool:
+        return bool(self._queue.workers) and not self._enqueuer.use_multiprocessing
 
     def _end_with_the_data(self) -> None:
         """Take no more batches in a pass than there are."""
@@ -317,17 +325,20 @@ class Batches:
             "place": ordered.place() if isinstance(ordered, OrderedEnqueuer) else None,
         }
 
-    def load_state(self, state: dict[str, Any], now: dict[str, Any]) -> bool:
+    def load_state(self, state: dict[str, Any]) -> bool:
         """Bring the object, which is as it was when the training began, where it was: a sequence is told of
-        its epochs, others give all their batches again. now: the generators' state at that time. Gives
-        whether the generators must stay as they are from here on, as a thread draws batches from them. Raises
-        InputError for an object that ends before."""
+        its epochs, others give all their batches again. Gives whether the generators must stay as they
+        are from here on, as a thread draws batches from them. Raises InputError for an object that ends
+        before."""
         kept, self._journal = self._journal, None
         ordered = self._enqueuer if isinstance(self._enqueuer, OrderedEnqueuer) else None
         if (ordered is None) != (state["place"] is None):
             got = type(self._data).__name__
             raise InputError(describe("fit: resume: data", "an object of batches as it was then", got))
-        stays = self._take_again(state) if ordered is None else self._repeat(ordered, state, now)
+        if ordered is None:
+            self._take_again(state)
+        else:
+            self._repeat(ordered, state)
         self._begun = state["begun"]
         self._passes = self._all - state["passes"] + bool(state["inside"])
         self._done = state["batches"] if state["inside"] else None
@@ -336,9 +347,9 @@ class Batches:
             kept.load_state(state)
         if ordered is not None:
             ordered.journal = kept
-        return stays
+        return self._draws
 
-    def _repeat(self, ordered: OrderedEnqueuer, state: dict[str, Any], now: dict[str, Any]) -> bool:
+    def _repeat(self, ordered: OrderedEnqueuer, state: dict[str, Any]) -> None:
         """Tell a sequence of its epochs, and pass over batches by number, or make those of the last epoch
         again where what they drew counts."""
         ordered.pause()
@@ -352,22 +363,18 @@ class Batches:
                 getattr(self._data, event)()
         if self._counts_again:
             self.steps = check_count("the number of batches", _length(self._data))
-        threads = bool(self._queue.workers) and not ordered.use_multiprocessing
-        drawn = threads and not same_generators(state["latest"], now)
-        again = drawn or (ordered.use_multiprocessing and bool(self._queue.workers))
+        again = self._draws or (ordered.use_multiprocessing and bool(self._queue.workers))
         wanted = sum(state["place"][::2])
         ordered.go_on(state["place"], again)
         self._going = ordered.get()
         while ordered.taken < wanted:
             self._drop(islice(self._going, 1), 1)
-        return drawn
 
-    def _take_again(self, state: dict[str, Any]) -> bool:
+    def _take_again(self, state: dict[str, Any]) -> None:
         """Take all batches again that were taken."""
-        threads = bool(self._queue.workers) and not self._enqueuer.use_multiprocessing
-        if not threads:
+        if not self._in_threads:
             put(state["base"])
-        before, last = generators(), len(state["events"]) - 1
+        last = len(state["events"]) - 1
         for number, (_, kept) in enumerate(state["events"]):
             put(kept)
             if number == last and state["inside"]:
@@ -378,7 +385,6 @@ class Batches:
                     self._going = None
             else:
                 self._drop(islice(self._stream(), self.steps), self.steps)
-        return threads and not same_generators(before, generators())
 
     def _drop(self, batches: Iterator[Any], count: int) -> None:
         found = sum(1 for _ in batches)

@@ -76,12 +76,13 @@ class Keeping:
         return self._tree is not None
 
     @property
-    def data(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Of a training that goes on: where its objects of batches were, and the generators' state then."""
+    def data(self) -> dict[str, Any] | None:
+        """Of a training that goes on: where its objects of batches were."""
         tree = self._tree
         if tree is None or tree["stopped"] or tree["position"]["ended"]:
             return None
-        return tree["data"], self._generators["now"]
+        found: dict[str, Any] = tree["data"]
+        return found
 
     @property
     def _pickles(self) -> bool:
@@ -107,7 +108,7 @@ class Keeping:
             feed.keep()
         for name, feed in self._feeds.items():
             if self.data is not None:
-                self._drawing |= feed.load_state(self.data[0][name], self.data[1])
+                self._drawing |= feed.load_state(self.data[name])
         warn_of_silent((c for c in events.callbacks if self._given), self._pickles)
         for checkpoint in self._given:
             checkpoint.begin()

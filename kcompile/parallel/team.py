@@ -250,7 +250,7 @@ class _Call(Together):
             )
         for name, feed in self._batches.items() if data and team.rank else ():
             feed.keep()
-            feed.load_state(data[0][name], data[1])
+            feed.load_state(data[name])
         team.share(None)
         self.agreed = True
         if not kept:
