@@ -324,10 +324,15 @@ def choose_strips(
 
 def items_buffer(name: str, dtype: str, rows: FlatRows | GridRows, each: int) -> Buffer:
     """Memory for a block of items, `each` elements for one; of fewer where there are not as many."""
-    items, size = rows.items, rows.block_items
+    return block_buffer(name, dtype, rows.items, rows.block_items, each)
+
+
+def block_buffer(name: str, dtype: str, items: Dim, most: int, each: int, before: int = 0) -> Buffer:
+    """Memory for `most` of so many items, `each` elements for one, behind `before` others; of fewer where
+    there are not as many."""
     if isinstance(items, int):
-        return Buffer(name, dtype, "scratch", min(size, items) * each)
-    return Buffer(name, dtype, "scratch", size * each, used=(0, items.multiple * each))
+        return Buffer(name, dtype, "scratch", before + min(most, items) * each)
+    return Buffer(name, dtype, "scratch", before + most * each, used=(before, items.multiple * each))
 
 
 # ---------------------------------------------------------------- depth

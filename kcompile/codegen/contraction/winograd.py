@@ -20,6 +20,7 @@ import numpy as np
 from kcompile.codegen import cost, loops
 from kcompile.codegen.contraction.blocking import (
     Columns,
+    block_buffer,
     cache_elements,
     choose_flat,
     tile_vectors,
@@ -42,7 +43,7 @@ from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction, PanelLayout
 from kcompile.ir.ops.winograd import LARGEST, MOST, SPREAD, Tiling
-from kcompile.ir.types import Batch, numel, row_major, static
+from kcompile.ir.types import Batch, Dim, numel, row_major, static
 
 EVEN, DIRECT, BLANKS = range(3)  # marks of a tile; the last has windows of zeros only
 
@@ -114,9 +115,10 @@ def lower_winograd(
     panel = kernel.shape[-1]
     assert kernel.buffer is not None and direct.buffer is not None and isinstance(panel, int)
     out = Builder(target, target.lanes("float32"))
+    code = _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, out)
     with out.block() as body:
-        _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, out).blocks()
-    tiles = numel((t.spec.m[0], *t.counts))
+        code.blocks()
+    tiles = code.tiles
     run = loops.loop(Var("part"), 0, extent(tiles), body, kind="chunk")
     buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
@@ -145,15 +147,18 @@ class _Code:
     def block_tiles(self) -> int:
         return _tiles_per_block(self.t, cache_elements(self.out.target))
 
+    @property
+    def tiles(self) -> Dim:
+        """Of all samples."""
+        return numel((self.t.spec.m[0], *self.t.counts))
+
     def scratch(self, name: str, columns: int) -> Buffer:
         """What the last place of a patch has of few tiles ends earlier."""
-        places, row = math.prod(self.t.patch), (self.block_tiles + 1) * columns
-        used = ((places - 1) * row, math.prod(self.t.counts) * columns)
-        return Buffer(name, "float32", "scratch", (places - 1) * row + self.block_tiles * columns, used=used)
+        before = (math.prod(self.t.patch) - 1) * (self.block_tiles + 1) * columns
+        return block_buffer(name, "float32", self.tiles, self.block_tiles, columns, before)
 
     def of_tiles(self, name: str, each: int) -> Buffer:
-        used = (0, math.prod(self.t.counts) * each)
-        return Buffer(name, "int32", "scratch", self.block_tiles * each, used=used)
+        return block_buffer(name, "int32", self.tiles, self.block_tiles, each)
 
     def blocks(self) -> None:
         """All tiles from `begin` to `end`, in blocks."""
