@@ -17,6 +17,7 @@ from kcompile.codegen.binary.bundle import Bundle, EntryInfo
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile_runtime.layout import Memory
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
 
@@ -199,7 +200,8 @@ def test_what_all_programs_need_is_kept(folder, monkeypatch):
 
 
 def test_a_bundle_is_what_it_was():
-    made = Bundle((b"code", b"", b"more"), (EntryInfo("run", (64, 8), 128),), 192, b"\0\1")
+    memory = Memory((64, 8), (((128, 128, 0), (96, 0, 4)),), 16)
+    made = Bundle((b"code", b"", b"more"), (EntryInfo("run", memory),), 192, b"\0\1")
     assert Bundle.from_bytes(made.to_bytes()) == made
 
 

@@ -17,6 +17,7 @@ FACTS = {
     "codegen/contraction/blocking.py": {"FLOAT"},
     "codegen/gpu/emission.py": {"WIDEST"},
     "codegen/gpu/evaluate.py": {"NOBODY", "MANY", "MOST_BLOCKS", "MOST_THREADS", "TOGETHER"},
+    "codegen/gpu/package.py": {"_APART"},
     "ir/passes/check_indices.py": {"_SHIFT"},
     "ir/passes/quantize_products.py": {"SIGNED"},
 }

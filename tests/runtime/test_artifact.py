@@ -24,7 +24,7 @@ from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target, named, native
 from kcompile.ir.types import Batch, TensorType
-from kcompile_runtime import ArtifactError, InputError, NativeError, artifact, load
+from kcompile_runtime import ArtifactError, InputError, NativeError, artifact, load, read_contents
 from kcompile_runtime.arrays import address
 from kcompile_runtime.replacing import _host
 
@@ -88,7 +88,7 @@ def test_round_trip(path: Path, threads: int) -> None:
 
 def test_versions_agree(path: Path) -> None:
     assert artifact.ABI == ABI
-    assert artifact.read_contents(path).metadata["pool_abi"] == POOL_ABI
+    assert read_contents(path).metadata["pool_abi"] == POOL_ABI
 
 
 def test_wrong_inputs(path: Path) -> None:

@@ -19,7 +19,7 @@ from kcompile.codegen.binary.levels import levels_ir, needs
 from kcompile.codegen.contraction.blocking import within_panels
 from kcompile.keras.layers import GRU, BatchNormalization, Conv2D, Dense, Flatten
 from kcompile.keras.models import Sequential
-from kcompile_runtime import artifact, load
+from kcompile_runtime import artifact, load, read_contents
 
 LEVELS = targets.emissions("x86-64")
 RNG = np.random.default_rng(7)
@@ -110,7 +110,7 @@ def test_bytes_weights_and_what_it_says(fat, tmp_path) -> None:
     again = kcompile.export(model, tmp_path / "again.so", target="x86-64")
     assert path.read_bytes() == again.read_bytes()
     assert path.with_suffix(".h").read_text() == again.with_suffix(".h").read_text()
-    contents = artifact.read_contents(path)
+    contents = read_contents(path)
     assert contents.metadata["levels"] == list(targets.LEVELS)
     assert contents.metadata["target"] == "x86-64"
     assert contents.metadata["cpu_flags"] == cpu_flags(LEVELS[0])

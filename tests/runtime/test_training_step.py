@@ -20,7 +20,6 @@ from kcompile.keras import losses, metrics, newer_optimizers, optimizers
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.settings import running
 from kcompile_runtime import ArtifactError, InputError, InputTypeError, Trainer, contents, load
-from kcompile_runtime.elf import Section
 from kcompile_runtime.errors import NotCompiledError, RowError, UnsupportedError
 
 RNG = np.random.default_rng(7)
@@ -361,11 +360,11 @@ def test_a_step_of_its_own_is_refused(tmp_path: Path) -> None:
 )
 def test_what_a_damaged_file_says_of_its_step_is_found(key: str, value: object, made: Path) -> None:
     about = elsewhere.metadata(made)
-    good = Section("", 0, json.dumps(about).encode(), 0, 0)
-    assert contents._parse(good)["step"] == about["step"]
+    good = json.dumps(about).encode()
+    assert contents.parsed(good)["step"] == about["step"]
     about["step"][key] = value
     with pytest.raises(ArtifactError, match="damaged"):
-        contents._parse(Section("", 0, json.dumps(about).encode(), 0, 0))
+        contents.parsed(json.dumps(about).encode())
 
 
 def of_keras3(optimizer: object) -> Sequential:
