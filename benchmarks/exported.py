@@ -43,7 +43,7 @@ SOURCE = Path(__file__).with_name("start.c")
 NODE = Path(__file__).with_name("start.mjs")
 SAMPLES = 2
 LARGE = ("conv-3x3", "unet", "volumes", "mobile", "mobilenet_v2", "resnet50")  # take minutes to emulate
-STARTS = 20
+STARTS = 5
 
 
 @dataclass(frozen=True)
