@@ -130,7 +130,8 @@ def page(table: dict[str, dict[str, Found | str]], targets: Sequence[str]) -> st
         "",
         f"By `python -m benchmarks.exported --report FILE` on {datetime.date.today()}: {processor()}. Twenty "
         "networks, with random weights, on each target that libraries are exported for; QEMU emulates "
-        "processors that are not there.",
+        "processors that are not there. ResNet50's softmax is one at a single class with such weights: its "
+        "row of differences says little.",
         "",
         "## Outputs beside the interpreter",
         "",
