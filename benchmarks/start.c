@@ -1,39 +1,13 @@
 /* How long a process takes to its first prediction, and a later one: start FILE NAME. Prints microseconds from
    the start of `main` to the end of the first prediction of one sample (loading the library is part of it), and of
    a later one. */
-#include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-typedef struct {
-  const char *name;
-  int32_t dtype, rank;
-  int64_t fixed[8], per_sample[8];
-} tensor;
-
-static void *library;
-static const char *model;
-
-static void *function(const char *name) {
-  char full[256];
-  snprintf(full, sizeof full, "kc_%s_%s", model, name);
-  void *found = dlsym(library, full);
-  if (!found) exit(2);
-  return found;
-}
-
-static void *room(size_t size) {
-  size = (size + 127) / 64 * 64;
-  return memset(aligned_alloc(64, size), 0, size);
-}
+#include "../tests/codegen/library.h"
 
 static void *array(const tensor *t) {
-  size_t size = 8;
-  for (int i = 0; i < t->rank; ++i) size *= (size_t)(t->fixed[i] + t->per_sample[i]);
-  return room(size);
+  size_t size = bytes(t, 1) + 64;
+  return memset(room((int64_t)size), 0, size);
 }
 
 static double now(void) {
@@ -52,7 +26,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < ((int (*)(void))function("output_count"))(); ++i)
     to[i] = array(((const tensor *(*)(int))function("output"))(i));
   int64_t size = ((int64_t (*)(int64_t, int))function("workspace_size"))(1, 1);
-  void *workspace = room((size_t)size);
+  void *workspace = room(size);
   int (*run)(int64_t, void **, void **, void *, int64_t, void *) =
       (int (*)(int64_t, void **, void **, void *, int64_t, void *))function("run");
   if (run(1, from, to, workspace, size, NULL)) return 3;

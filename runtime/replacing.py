@@ -15,7 +15,7 @@ import shutil
 import socket
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kcompile_runtime.errors import InputError, describe
@@ -81,6 +81,15 @@ def replace_all(pairs: Sequence[tuple[Path, Path]]) -> None:
         raise
     for folder in {place.parent for _, place in pairs}:
         _sync_folder(folder)
+
+
+def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files of a folder, which is made where there is none: all or none. Other files stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with work_folder(folder / "files") as part:
+        for name, data in contents.items():
+            (part / name).write_bytes(data)
+        replace_all([(part / name, folder / name) for name in contents])
 
 
 def _kept(place: Path, name: Path) -> Path:

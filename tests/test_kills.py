@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bits import same_arrays
+from endings import Ends
 
 from kcompile import files, keras
 from kcompile.keras import callbacks, layers
@@ -19,20 +20,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks, no SI
 X = np.random.default_rng(0).normal(size=(40, 5)).astype("f")
 
 
-class Killed(callbacks.Callback):
-    """Ends the process at once, in its n-th batch."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after = after
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.after -= 1
-        if not self.after:
-            os.kill(os.getpid(), signal.SIGKILL)
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def train(folder: Path, after: int = 0, threads: int = 2) -> Any:
@@ -55,7 +44,7 @@ def train(folder: Path, after: int = 0, threads: int = 2) -> Any:
         callbacks.Checkpoint(folder / "states", "2 batches"),
     ]
     history = model.fit(
-        X, X[:, :1], 8, 5, 0, kept + ([Killed(after)] if after else []), resume=folder / "states"
+        X, X[:, :1], 8, 5, 0, kept + ([Ends(after, kill)] if after else []), resume=folder / "states"
     )
     table = (folder / "log.csv").read_text()
     return history.history, model.get_weights(), model.optimizer.get_weights(), table

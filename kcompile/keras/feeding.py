@@ -202,10 +202,11 @@ class Batches:
             self._anew = self._fresh = True
             self._end_with_the_data()
         self._begin(entry)
-        before = generators()
+        before = generators() if self._in_threads else None
         for batch in self._stream():
-            before = getattr(self._enqueuer, "began", before)  # after the order was drawn
-            self._draws = self._in_threads and not same_generators(before, generators())
+            if before is not None:
+                before = getattr(self._enqueuer, "began", before)  # after the order was drawn
+                self._draws = not same_generators(before, generators())
             self._going = chain([batch], self._stream())
             return self._arrays(entry, batch)[0]
         raise InputError(describe(f"data ({type(self._data).__name__})", "at least one batch", "none"))

@@ -7,7 +7,6 @@ model, and package.json. It depends on nothing. The same arguments give the same
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
@@ -24,7 +23,7 @@ from kcompile.version import __version__
 from kcompile_runtime import read_contents
 from kcompile_runtime.checks import check_path
 from kcompile_runtime.layout import ELEMENTS
-from kcompile_runtime.replacing import replace_all, work_folder
+from kcompile_runtime.replacing import replace_files
 from kcompile_runtime.texts import printable
 
 _SOURCES = Path(__file__).parent / "javascript"
@@ -61,12 +60,7 @@ def export_npm(
     with tempfile.TemporaryDirectory() as work:
         library = export(compiled, Path(work) / "model.wasm", "wasm32", None, batch, lengths, train)
         files = dict(_files(package, version, read_contents(library).metadata, library.read_bytes()))
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        part = stack.enter_context(work_folder(folder / "package"))
-        for file, data in files.items():
-            (part / file).write_bytes(data)
-        replace_all([(part / file, folder / file) for file in files])
+    replace_files(folder, files)
     return folder
 
 

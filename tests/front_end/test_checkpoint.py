@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bits import same_arrays
+from endings import Ends
 
 from kcompile import files, keras
 from kcompile.keras import callbacks as C
@@ -22,20 +23,9 @@ X = np.random.default_rng(0).normal(size=(43, 6)).astype("f")
 Y = (X[:, :1] > 0.2).astype("f")
 
 
-class Stop(C.Callback):
-    """Ends the training in its n-th batch, as a signal would. It keeps nothing that a state should have."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after = after
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.after -= 1
-        if not self.after:
-            raise KeyboardInterrupt
+def interrupt() -> None:
+    """As a signal would."""
+    raise KeyboardInterrupt
 
 
 def dense() -> Any:
@@ -85,7 +75,7 @@ def train(
     random.seed(seed)
     model, given = make(), listed(folder)
     more: list[Any] = [] if every is None else [C.Checkpoint(folder / "states", every)]
-    more += [Stop(stop)] if stop else []
+    more += [Ends(stop, interrupt)] if stop else []
     options = {"epochs": 4, "verbose": 0, **options}
     try:
         history = model.fit(

@@ -14,7 +14,7 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from kcompile.codegen.binary.c_interface import (
     run_ir,
 )
 from kcompile.codegen.binary.data import Data, Places
-from kcompile.codegen.binary.exported import Model, Step, Tensor
+from kcompile.codegen.binary.exported import Model, Step, Tensor, described
 from kcompile.codegen.binary.levels import levels_ir
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.memory import entry_memory
@@ -249,17 +249,6 @@ def _check(model: Model, entry: Entry) -> None:
 
 def _metadata(model: Model, target: Target, version: str, better: Sequence[str], name: str) -> bytes:
     """The facts that a loader checks before it loads the file, as JSON in a section of its own."""
-
-    def describe(tensors: Sequence[Tensor]) -> list[dict[str, object]]:
-        return [
-            {
-                "name": t.name,
-                "dtype": t.type.dtype,
-                "shape": [d if isinstance(d, int) else str(d) for d in t.type.shape],
-            }
-            for t in tensors
-        ]
-
     record = {
         "abi": ABI,
         "pool_abi": POOL_ABI,
@@ -269,8 +258,8 @@ def _metadata(model: Model, target: Target, version: str, better: Sequence[str],
         "target": name or target.name,
         "cpu_flags": cpu_flags(target),
         "batch": model.batch,
-        "inputs": describe(model.inputs),
-        "outputs": describe(model.outputs),
+        "inputs": described(model.inputs),
+        "outputs": described(model.outputs),
         "checksum": "????????",
     }
     if better:
@@ -285,19 +274,17 @@ def _metadata(model: Model, target: Target, version: str, better: Sequence[str],
     if guards:
         record["checks"] = [guard.label for guard in guards]
     if model.step is not None:
-        record["step"] = _step_metadata(model.step, describe)
+        record["step"] = _step_metadata(model.step)
     return json.dumps(record, sort_keys=True).encode("ascii")
 
 
-def _step_metadata(
-    step: Step, describe: Callable[[Sequence[Tensor]], list[dict[str, object]]]
-) -> dict[str, object]:
+def _step_metadata(step: Step) -> dict[str, object]:
     """What a loader has to know of a training step."""
-    state = describe([Tensor(t.name, t.type) for t in step.state])
+    state = described([Tensor(t.name, t.type) for t in step.state])
     return {
-        "inputs": describe(step.inputs),
+        "inputs": described(step.inputs),
         "weights": step.weights,
-        "outputs": describe(step.outputs),
+        "outputs": described(step.outputs),
         "report": dict(step.report),
         "state": [{**each, "offset": at} for each, at in zip(state, c_step.offsets_of(step.state)[0])],
         "checks": [guard.label for guard in _entry(step.program, "train").guards],

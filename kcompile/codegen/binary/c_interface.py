@@ -164,6 +164,20 @@ def call_ir(
     )
 
 
+def common_words(target: Target) -> dict[str, object]:
+    """Words of the templates of an interface that are the same for all models."""
+    return {
+        "RANK": MAX_RANK,
+        "DATA": DATA_SYMBOL,
+        "PAGE": data_alignment(target.triple),
+        "OK": OK,
+        "NULL": NULL,
+        "WORKSPACE": WORKSPACE,
+        "SELFTEST": SELFTEST,
+        "PADDING": ALIGNMENT - 1,
+    }
+
+
 def interface_ir(model: Model, offsets: DataOffsets, target: Target) -> tuple[str, list[str]]:
     """The C interface but for `run` and `workspace_size`, and the names of all of it."""
     prefix, word = prefix_of(model), target.pointer_bytes
@@ -171,15 +185,8 @@ def interface_ir(model: Model, offsets: DataOffsets, target: Target) -> tuple[st
     text = filled(
         _FOLDER / "c_interface.ll",
         PREFIX=prefix,
-        RANK=MAX_RANK,
-        DATA=DATA_SYMBOL,
-        PAGE=data_alignment(target.triple),
         ABI=ABI,
-        OK=OK,
-        NULL=NULL,
-        WORKSPACE=WORKSPACE,
-        SELFTEST=SELFTEST,
-        PADDING=ALIGNMENT - 1,
+        **common_words(target),
         INPUTS=max(len(model.inputs), 1),
         OUTPUTS=max(len(model.outputs), 1),
         **draw_words(model, word),

@@ -19,16 +19,12 @@ from pathlib import Path
 
 from kcompile.codegen.binary.c_interface import (
     BAD_STATE,
-    MAX_RANK,
-    NULL,
-    OK,
-    SELFTEST,
     SUFFIX,
-    WORKSPACE,
     Call,
     Place,
     call_ir,
     comment,
+    common_words,
     compare_ir,
     describe,
     draw_words,
@@ -40,12 +36,12 @@ from kcompile.codegen.binary.c_interface import (
     tolerance,
 )
 from kcompile.codegen.binary.exported import Model, StateTensor, Step, Tensor
-from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
+from kcompile.codegen.binary.link import DATA_SYMBOL
 from kcompile.codegen.llvm.template import filled
 from kcompile.codegen.llvm.values import memory_type
-from kcompile.codegen.program import Size
+from kcompile.codegen.program import size_of
 from kcompile.codegen.targets import Target
-from kcompile.ir.types import BYTES, Batch, TensorType
+from kcompile.ir.types import BYTES, TensorType
 from kcompile_runtime.layout import ALIGNMENT, round_up
 
 HEAD = 64  # bytes of a state before its tensors
@@ -158,14 +154,9 @@ def _blocks(step: Step) -> Iterator[tuple[int, int, TensorType]]:
         yield len(step.inputs) + k, weights, TensorType(kind.shape[:1], kind.dtype)
 
 
-def _count(type: TensorType) -> Size:
-    count = type.numel
-    return Size(0, count.multiple) if isinstance(count, Batch) else Size(count)
-
-
 def _block_bytes(k: int, type: TensorType) -> list[str]:
     """Code for the elements of a block, and its bytes in whole cache lines."""
-    count = _count(type)
+    count = size_of(type.numel)
     return [
         f"  %each.{k} = mul i64 %n, {count.per_sample}",
         f"  %count.{k} = add i64 %each.{k}, {count.fixed}",
@@ -197,12 +188,10 @@ def _given(step: Step, blocks: Sequence[tuple[int, int, TensorType]], given: int
         if own:
             yield f"  %filled.{k} = select i1 {absent}, i64 %count.{k}, i64 0"
             yield f"  %used.{k} = select i1 {absent}, ptr %block.{k}, ptr %weights.{weights}"
-        else:
-            yield f"  %filled.{k} = add i64 %count.{k}, 0"
-            yield f"  %used.{k} = select i1 true, ptr %block.{k}, ptr %block.{k}"
-        yield f"  call void @kc_fill_{type.dtype}(ptr %block.{k}, {kind} %value.{k}, i64 %filled.{k})"
+        filled, used = (f"%filled.{k}", f"%used.{k}") if own else (f"%count.{k}", f"%block.{k}")
+        yield f"  call void @kc_fill_{type.dtype}(ptr %block.{k}, {kind} %value.{k}, i64 {filled})"
         yield f"  %table.cell.{number} = getelementptr ptr, ptr %table, i64 {number}"
-        yield f"  store ptr %used.{k}, ptr %table.cell.{number}, align {word}"
+        yield f"  store ptr {used}, ptr %table.cell.{number}, align {word}"
 
 
 def _fill(dtype: str) -> str:
@@ -345,16 +334,9 @@ def state_ir(model: Model, data: StepData, size: int, target: Target) -> tuple[s
     text = filled(
         _FOLDER / "c_state.ll",
         PREFIX=prefix,
-        RANK=MAX_RANK,
-        DATA=DATA_SYMBOL,
-        PAGE=data_alignment(target.triple),
         MAGIC=magic(step.state),
-        OK=OK,
-        NULL=NULL,
-        WORKSPACE=WORKSPACE,
-        SELFTEST=SELFTEST,
         BAD_STATE=BAD_STATE,
-        PADDING=ALIGNMENT - 1,
+        **common_words(target),
         SIZE=size,
         COUNT=len(step.state),
         PLACES=max(len(offsets), 1),

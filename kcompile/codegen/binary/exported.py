@@ -21,6 +21,18 @@ class Tensor:
     type: TensorType
 
 
+def described(tensors: Sequence[Tensor]) -> list[dict[str, object]]:
+    """What metadata say of tensors: name, dtype, and shape, in which a dim with the batch is text."""
+    return [
+        {
+            "name": t.name,
+            "dtype": t.type.dtype,
+            "shape": [d if isinstance(d, int) else str(d) for d in t.type.shape],
+        }
+        for t in tensors
+    ]
+
+
 @dataclass(frozen=True)
 class Sample:
     """Arrays that the artifact carries to test itself: inputs for n samples, and the outputs they

@@ -14,7 +14,6 @@ The same arguments give the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompile.codegen.binary.c_interface import ABI, comment, identifier
-from kcompile.codegen.binary.exported import Model, Tensor
+from kcompile.codegen.binary.exported import Model, described
 from kcompile.codegen.gpu.program import DeviceProgram, device_program
 from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.targets import Target
 from kcompile_runtime.layout import round_up
-from kcompile_runtime.replacing import replace_all, work_folder
+from kcompile_runtime.replacing import replace_files
 
 PTX, TABLE, WEIGHTS, HEADER = "kernels.ptx", "model.json", "weights.bin", "model.h"
 _APART = 256  # bytes: as the driver aligns memory
@@ -64,8 +63,8 @@ def build_package(
         "cpu_flags": [],
         "architecture": target.name,
         "batch": model.batch,
-        "inputs": _described(model.inputs),
-        "outputs": _described(model.outputs),
+        "inputs": described(model.inputs),
+        "outputs": described(model.outputs),
         "checks": list(checks),
         "numbers": [list(row) for row in numbers],
         "precision": model.precision,
@@ -79,12 +78,7 @@ def build_package(
     if model.draws is not None:
         metadata |= {"draws": True, "drawn_from": [model.draws.number, model.draws.seed]}
     files[TABLE] = (json.dumps(_sealed(metadata), sort_keys=True, indent=1) + "\n").encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        part = stack.enter_context(work_folder(folder / "model"))
-        for file, data in files.items():
-            (part / file).write_bytes(data)
-        replace_all([(part / file, folder / file) for file in files])
+    replace_files(folder, files)
     return folder
 
 
@@ -92,17 +86,6 @@ def _sealed(metadata: dict[str, Any]) -> dict[str, Any]:
     """With a checksum of itself."""
     text = json.dumps(metadata, sort_keys=True)
     return {**metadata, "checksum": f"{zlib.crc32(text.encode()):08x}"}
-
-
-def _described(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": t.name,
-            "dtype": t.type.dtype,
-            "shape": [d if isinstance(d, int) else str(d) for d in t.type.shape],
-        }
-        for t in tensors
-    ]
 
 
 def _weights(model: Model, made: DeviceProgram) -> tuple[bytes, dict[str, Any]]:
